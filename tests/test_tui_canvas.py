@@ -519,7 +519,7 @@ def test_a_long_animation_keeps_its_memory():
         for round_ in range(3):
             for _ in range(40):
                 canvas._next_frame()
-                canvas._painted()
+                assert canvas.strips
             gc.collect()
             sizes.append(len(gc.get_objects()))
             assert round_ >= 0

@@ -3,6 +3,20 @@
 import math
 from pathlib import Path
 
+SCORES = {
+    "min_ade": "minADE",
+    "min_fde": "minFDE",
+    "energy_score": "energy score",
+    "expected_error": "expected error",
+    "spread": "spread",
+    "coverage_90": "coverage@90",
+    "miss_rate": "miss rate",
+    "ood_score": "OOD score",
+}
+"""Names of scores; `HEADS` has those over columns."""
+HEADS = SCORES | {"energy_score": "energy", "coverage_90": "cov@90", "ood_score": "OOD"}
+SHARES = {"coverage_90", "miss_rate"}
+
 
 def number(value: float, digits: int = 3) -> str:
     """A number with so many significant digits; a dash if it is not known."""
@@ -15,6 +29,13 @@ def number(value: float, digits: int = 3) -> str:
 def percent(value: float) -> str:
     """A share in percent; a dash if it is not known."""
     return f"{100 * value:.0f} %" if math.isfinite(value) else "-"
+
+
+def score(name: str, value: float) -> str:
+    """A score as tables write it; a dash if it is not known."""
+    if name in SHARES:
+        return percent(value)
+    return f"{value:.3f}" if name == "ood_score" and math.isfinite(value) else number(value)
 
 
 def duration(seconds: float) -> str:

@@ -16,9 +16,9 @@ from textual.screen import Screen
 from trajflow.errors import RunError
 from trajflow.history import RaceProgress, TrainingHistory, TrainingUpdate, TrainingWatcher
 from trajflow.jobs import start_training
-from trajflow.library import store_of_run
+from trajflow.library import RUN_SCORES, store_of_run
 from trajflow.tui.app import TrajflowApp
-from trajflow.tui.format import count, duration, number, percent
+from trajflow.tui.format import HEADS, SCORES, count, duration, number, score
 from trajflow.tui.widgets.plots import CurvePlot, loss_curves, score_curves
 from trajflow.tui.widgets.text import FactList, KeyFooter, Line, ProgressLine, TitleBar
 
@@ -155,15 +155,10 @@ class TrainingScreen(Screen[None]):
 def training_facts(history: TrainingHistory) -> list[Line]:
     """The numbers of a training."""
     last = history.points[-1] if history.points else None
+    best = [(SCORES[key], score(key, history.best(key))) for key in RUN_SCORES]
     return [
-        [
-            ("energy score", number(history.best("energy_score"))),
-            ("minADE", number(history.best("min_ade"))),
-        ],
-        [
-            ("coverage@90", percent(history.best("coverage_90"))),
-            ("minFDE", number(history.best("min_fde"))),
-        ],
+        best[:2],
+        best[2:],
         [
             ("lambda", number(last.weight) if last else "-"),
             ("learning rate", number(last.lr) if last else "-"),
@@ -185,14 +180,10 @@ def race_facts(race: RaceProgress) -> list[Line]:
 
 def validation_rows(history: TrainingHistory) -> list[Line]:
     """The scores of each validation, newest first; a star marks the best so far."""
-    head = f"{'epoch':>5}{'energy':>8}{'minADE':>7}{'minFDE':>7}{'cov@90':>7}"
+    head = f"{'epoch':>5} " + "".join(f"{HEADS[key]:>7}" for key in RUN_SCORES)
     rows: list[Line] = [[("", head)]] if history.validations else []
     for one in reversed(history.validations):
-        metrics = one.metrics
-        energy, ade, fde, coverage = (
-            metrics.get(name, math.nan)
-            for name in ("energy_score", "min_ade", "min_fde", "coverage_90")
-        )
-        cells = f"{one.epoch:5.1f}{number(energy):>8}{number(ade):>7}{number(fde):>7}"
-        rows.append([("", f"{cells}{percent(coverage):>7}{' *' if one.best else ''}")])
+        scores = (score(key, one.metrics.get(key, math.nan)) for key in RUN_SCORES)
+        cells = "".join(f"{each:>7}" for each in scores)
+        rows.append([("", f"{one.epoch:5.1f} {cells}{' *' if one.best else ''}")])
     return rows

@@ -14,8 +14,9 @@ from textual.widget import Widget
 
 from trajflow.browse.view import Floats
 from trajflow.history import TrainingHistory
-from trajflow.library import RunEntry
+from trajflow.library import RUN_SCORES, RunEntry
 from trajflow.text import safe
+from trajflow.tui.format import HEADS
 from trajflow.tui.render.canvas import Canvas, Cells
 from trajflow.tui.render.colors import Palette, blend, palette_of
 from trajflow.tui.render.raster import spots, trace
@@ -64,39 +65,52 @@ class CostPoint:
 
 
 class Picture(Widget):
-    """A widget that fills its place with one picture, painted again for every size and theme.
+    """A widget that fills its place with one picture, painted for each size and theme when seen.
 
     Attributes:
         least: Rows and columns below which nothing is painted.
     """
 
+    ALLOW_SELECT = False
     DEFAULT_CSS = "Picture { width: 1fr; height: 1fr; }"
     least: ClassVar[tuple[int, int]] = (3, 4)
+    painter: Painter | None = None
+    _strips: list[Strip] | None = None
 
-    def __init__(self, painter: Painter | None = None, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._painter, self._strips = painter, list[Strip]()
-
-    def paint(self, painter: Painter | None) -> None:
+    def show_painting(self, painter: Painter | None) -> None:
         """Show another picture, or none."""
-        self._painter, self._strips = painter, []
+        self.painter = painter
+        self.invalidate()
+
+    def paint(self) -> list[Strip]:
+        """The lines of the picture; none where there is nothing or no room."""
         width, height = self.size
-        if painter is not None and height >= self.least[0] and width >= self.least[1]:
-            self._strips = painter((height, width), palette_of(self)).strips()
+        if self.painter is None or height < self.least[0] or width < self.least[1]:
+            return []
+        return self.painter((height, width), palette_of(self)).strips()
+
+    @property
+    def strips(self) -> list[Strip]:
+        if self._strips is None:
+            self._strips = self.paint()
+        return self._strips
+
+    def invalidate(self) -> None:
+        """Paint anew when there is time."""
+        self._strips = None
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        if y < len(self._strips):
-            return self._strips[y]
+        if y < len(self.strips):
+            return self.strips[y]
         return Strip.blank(self.size.width, self.rich_style)
 
     def on_resize(self) -> None:
-        self.paint(self._painter)
+        self.invalidate()
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        if self.is_attached:
-            self.paint(self._painter)
+        self.invalidate()
 
 
 class CurvePlot(Picture):
@@ -105,11 +119,12 @@ class CurvePlot(Picture):
     least = (4, 16)
 
     def __init__(self, title: str, *, below: str = "", id: str | None = None) -> None:
+        super().__init__(id=id)
         self._words = title, below
-        super().__init__(partial(paint_curves, (), *self._words), id=id)
+        self.show(())
 
     def show(self, curves: Sequence[Curve]) -> None:
-        self.paint(partial(paint_curves, tuple(curves), *self._words))
+        self.show_painting(partial(paint_curves, tuple(curves), *self._words))
 
 
 class CostPlot(Picture):
@@ -118,17 +133,17 @@ class CostPlot(Picture):
     least = (5, 20)
 
     def show(self, points: Sequence[CostPoint], chosen: str) -> None:
-        self.paint(partial(paint_costs, tuple(points), chosen))
+        self.show_painting(partial(paint_costs, tuple(points), chosen))
 
 
 class TrackMap(Picture):
     """Where agents go; a row of arrows tells which colour leads where."""
 
     def show(self, tracks: SceneTracks | None) -> None:
-        if tracks is None or not len(tracks.steps):
-            self.paint(None)
-        else:
-            self.paint(partial(paint_tracks, tracks.steps, tracks.track, tracks.unit))
+        painter = None
+        if tracks is not None and len(tracks.steps):
+            painter = partial(paint_tracks, tracks.steps, tracks.track, tracks.unit)
+        self.show_painting(painter)
 
 
 def paint_curves(
@@ -271,8 +286,7 @@ def loss_curves(history: TrainingHistory) -> list[Curve]:
 
 def score_curves(history: TrainingHistory) -> list[Curve]:
     """Scores on the validation split."""
-    names = {"energy_score": "energy", "min_ade": "minADE", "min_fde": "minFDE"}
-    return [_score_curve(history, key, name) for key, name in names.items()]
+    return [_score_curve(history, key, HEADS[key]) for key in RUN_SCORES[:3]]
 
 
 def run_curves(runs: Sequence[RunEntry], key: str) -> list[Curve]:

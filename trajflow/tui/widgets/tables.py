@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -16,7 +17,7 @@ from textual.widget import Widget
 from textual.widgets import DataTable, Input
 
 from trajflow.text import safe
-from trajflow.tui.format import count, number
+from trajflow.tui.format import HEADS, count, number, score
 from trajflow.tui.widgets.text import rich_color
 
 Record = TypeVar("Record")
@@ -86,6 +87,13 @@ def number_column(
         return empty if math.isnan(shown) else write(shown)
 
     return TableColumn(name, width, cell, value)
+
+
+def score_column(
+    key: str, value: Callable[[Record], float], empty: str = "-"
+) -> TableColumn[Record]:
+    """A column of a score, with the same name and digits in all tables."""
+    return number_column(HEADS[key], 7, value, partial(score, key), empty)
 
 
 def word_column(name: str, width: int, word: Callable[[Record], str]) -> TableColumn[Record]:
