@@ -26,6 +26,11 @@ def number(value: float, digits: int = 3) -> str:
     return text.rstrip(".")
 
 
+def epochs(value: float) -> str:
+    """A number of epochs, without zeros at its end; a dash if it is not known."""
+    return f"{value:.3g}" if math.isfinite(value) else "-"
+
+
 def percent(value: float) -> str:
     """A share in percent; a dash if it is not known."""
     return f"{100 * value:.0f} %" if math.isfinite(value) else "-"

@@ -113,8 +113,8 @@ def compare_runs(runs: Sequence[Path]) -> tuple[list[Row], str]:
         best, behind = ranking[0].row, ""
         if place.row is not best:
             ends = difference(place.row, best)
-            behind = f"{place.row['mean']['energy_score'] - best['mean']['energy_score']:+.2g}"
-            behind += "" if ends is None else f" [{ends[0]:.2g}, {ends[1]:.2g}]"
+            behind = f"{place.row['mean']['energy_score'] - best['mean']['energy_score']:+#.2g}"
+            behind += "" if ends is None else f" [{ends[0]:#.2g}, {ends[1]:#.2g}]"
         rank = f"{place.rank}{' =' if place.tied else ''}"
         compared.append({**place.row, "behind": behind, "rank": rank})
     return compared, "\n".join(problems)

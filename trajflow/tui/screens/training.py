@@ -18,7 +18,7 @@ from trajflow.history import RaceProgress, TrainingHistory, TrainingUpdate, Trai
 from trajflow.jobs import start_training
 from trajflow.library import RUN_SCORES, store_of_run
 from trajflow.tui.app import TrajflowApp
-from trajflow.tui.format import HEADS, SCORES, count, duration, number, score
+from trajflow.tui.format import HEADS, SCORES, count, duration, epochs, number, score
 from trajflow.tui.widgets.plots import CurvePlot, loss_curves, score_curves
 from trajflow.tui.widgets.text import FactList, KeyFooter, Line, ProgressLine, TitleBar
 
@@ -164,7 +164,7 @@ def training_facts(history: TrainingHistory) -> list[Line]:
             ("learning rate", number(last.lr) if last else "-"),
         ],
         [("parameters", count(history.parameters)), ("on", history.device or "-")],
-        [("best epoch", number(history.best_epoch)), ("took", duration(history.seconds))],
+        [("best epoch", epochs(history.best_epoch)), ("took", duration(history.seconds))],
     ]
 
 

@@ -100,10 +100,14 @@ def cost_points(report: Values) -> list[CostPoint]:
     """Where each corruption is on the map of cost over flagged."""
     rows = [report_row(one, report["ordinary"]) for one in report["corruptions"] if one["windows"]]
     return [
-        CostPoint(one["key"], one["flagged"], one["cost"], one["danger"])
+        CostPoint(one["key"], one["flagged"], one["cost"], one["danger"], _label(one))
         for one in rows
         if np.isfinite(one["cost"])
     ]
+
+
+def _label(row: Values) -> str:
+    return safe(f"{row['name']} {row['level']}", 24)
 
 
 def _name(row: Values) -> str:

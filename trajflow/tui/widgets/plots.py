@@ -62,6 +62,7 @@ class CostPoint:
     flagged: float
     cost: float
     hidden: bool
+    label: str = ""
 
 
 class Picture(Widget):
@@ -196,8 +197,10 @@ def paint_costs(
         """What is behind a cell: the corner of hidden costs stands out."""
         return tint if row <= row_of(0) and left <= column < column_of(0.5) else None
 
-    canvas.write(0, 0, "cost", palette.foreground, bold=True)
-    canvas.write(0, left, "hurts and is not flagged"[: columns - left], red)
+    corner = "hurts and is not flagged"
+    begin = max(0, min(left, columns - len(corner)))
+    canvas.write(0, 0, "cost" * (begin == left), palette.foreground, bold=True)
+    canvas.write(0, begin, corner[:columns], red)
     for power in range(math.ceil(low), math.floor(top) + 1):
         label = f"×{2.0**power:g}".rjust(left - 1)
         if canvas.free(row_of(power), 0, len(label)):
@@ -214,9 +217,10 @@ def paint_costs(
             ink, back = palette.background, palette.foreground
         canvas.write(row, column, "●" if one.hidden else "○", ink, back)
     for k in (k for k, one in enumerate(points) if one.hidden):
-        one, row, column = points[k], row_of(logs[k]), column_of(points[k].flagged)
-        if canvas.free(row, column + 1, len(one.name) + 1):
-            for place, letter in enumerate(one.name, column + 2):
+        name, row = points[k].label or points[k].name, row_of(logs[k])
+        column = column_of(points[k].flagged)
+        if canvas.free(row, column + 1, len(name) + 1):
+            for place, letter in enumerate(name, column + 2):
                 canvas.write(row, place, letter, red, back_of(row, place))
     for row in range(1, row_of(0) + 1):
         for column in range(left, column_of(0.5)):

@@ -184,8 +184,8 @@ class RecordTable(DataTable[DrawnCell], Generic[Record], inherit_bindings=False)
 
     @property
     def room(self) -> int:
-        """Columns of the terminal beside the scroll bar, whether it is there or not."""
-        return self.outer_size.width - self.styles.scrollbar_size_vertical
+        """Columns of the terminal beside a gap and the scroll bar, whether it is there or not."""
+        return self.outer_size.width - 1 - self.styles.scrollbar_size_vertical
 
     def on_resize(self) -> None:
         if self.room != self._room:  # a filter below changes only the height
