@@ -285,14 +285,11 @@ class Session:
             del opened[next(iter(opened))]
         return value
 
-    def tracks(self, run: Path, data: Path) -> TrackData:
-        """The splits of a store for a run, as `trajflow evaluate` cuts them."""
-        store = self.store(data)
-        return track_data(store, run_settings(store, RunFolder.open(run)))
-
     def _open(self, run: Path, data: Path, split: str) -> Browser:
-        check_fit(self.predictor(run), self.store(data), data)
-        return Browser(self._forecaster(str(run)), self.tracks(run, data), split, self._forecaster)
+        store = self.store(data)
+        check_fit(self.predictor(run), store, data)
+        tracks = track_data(store, run_settings(store, RunFolder.open(run)))
+        return Browser(self._forecaster(str(run)), tracks, split, self._forecaster)
 
     def _forecaster(self, name: str) -> WindowForecaster:
         path = RunFolder.open(name).path

@@ -3,16 +3,9 @@
 import math
 from pathlib import Path
 
-SCORES = {
-    "min_ade": "minADE",
-    "min_fde": "minFDE",
-    "energy_score": "energy score",
-    "expected_error": "expected error",
-    "spread": "spread",
-    "coverage_90": "coverage@90",
-    "miss_rate": "miss rate",
-    "ood_score": "OOD score",
-}
+SCORES = {"min_ade": "minADE", "min_fde": "minFDE", "energy_score": "energy score"}
+SCORES |= {"expected_error": "expected error", "spread": "spread", "coverage_90": "coverage@90"}
+SCORES |= {"miss_rate": "miss rate", "ood_score": "OOD score"}
 """Names of scores; `HEADS` has those over columns."""
 HEADS = SCORES | {"energy_score": "energy", "coverage_90": "cov@90", "ood_score": "OOD"}
 SHARES = {"coverage_90", "miss_rate"}

@@ -100,7 +100,7 @@ class ForecastScreen(Screen[None]):
         """Open the run, again if the process ends meanwhile; the engine counts how often."""
         while self.summary is None:
             try:
-                self.summary = await self.app.engine.call(tasks.open_run, *self._place)
+                self.summary = await self.app.engine.call(tasks.open_run, self._place)
             except EngineDied as error:
                 self.app.show_error(error)
                 await asyncio.sleep(1.0)
@@ -127,7 +127,7 @@ class ForecastScreen(Screen[None]):
             while self._stale:
                 self._stale = False
                 past = None if self.edit is None else self.edit.past
-                shown = (*self._place, self.index, self.options, past, self.beside)
+                shown = (self._place, self.index, self.options, past, self.beside)
                 view, second = await self.app.engine.call(tasks.show_window, *shown)
                 self.call_later(self.show, view, second)  # not if the screen is closing
         except TaskFailed as error:
@@ -284,7 +284,7 @@ class ForecastScreen(Screen[None]):
         try:
             for by in names:
                 if by not in self._scores:
-                    scored = self.app.engine.stream(tasks.rank_windows, *self._place, by)
+                    scored = self.app.engine.stream(tasks.rank_windows, self._place, by)
                     async for share, scores in scored:
                         self.call_later(show, f"scoring all windows, {share:.0%}")
                         self._scores |= scores
@@ -388,17 +388,13 @@ class ForecastScreen(Screen[None]):
         view = self.view
         if view is None:
             return
-        words = (*self._place, view.index, self.options, self._region_level)
+        words = (self._place, view.index, self.options, self._region_level)
         if (content := await self.app.ask(tasks.plot_window, *words)) is not None:
             export.save_file(self.app, view, ".png", lambda: content)
 
-    def action_export_csv(self) -> None:
+    def action_export(self, suffix: str) -> None:
         if (view := self.view) is not None:
-            export.save_file(self.app, view, ".csv", lambda: export.forecast_csv(view))
-
-    def action_export_rrd(self) -> None:
-        if (view := self.view) is not None:
-            export.save_file(self.app, view, ".rrd", lambda: export.forecast_rrd(view))
+            export.save_file(self.app, view, suffix, lambda: export.FORECASTS[suffix](view))
 
     @property
     def _region_level(self) -> float | None:

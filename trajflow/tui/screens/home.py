@@ -252,8 +252,8 @@ class HomeScreen(Screen[None]):
             if isinstance(entry, StoreEntry):
                 picture = await self.app.engine.call(tasks.read_tracks, entry.path)
             else:
-                run = (entry.path, store.path, entry.split)
-                picture = await self.app.engine.call(tasks.preview_run, *run)
+                place = (entry.path, store.path, entry.split)
+                picture = await self.app.engine.call(tasks.preview_run, place)
         except TaskFailed as error:
             self.call_later(self.scene.show_note, str(error))
         else:

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -75,12 +76,10 @@ class Picture(Widget):
     ALLOW_SELECT = False
     DEFAULT_CSS = "Picture { width: 1fr; height: 1fr; }"
     least: ClassVar[tuple[int, int]] = (3, 4)
-    painter: Painter | None = None
+    painter: reactive[Painter | None] = reactive[Painter | None](None)
     _strips: list[Strip] | None = None
 
-    def show_painting(self, painter: Painter | None) -> None:
-        """Show another picture, or none."""
-        self.painter = painter
+    def watch_painter(self) -> None:
         self.invalidate()
 
     def paint(self) -> list[Strip]:
@@ -125,7 +124,7 @@ class CurvePlot(Picture):
         self.show(())
 
     def show(self, curves: Sequence[Curve]) -> None:
-        self.show_painting(partial(paint_curves, tuple(curves), *self._words))
+        self.painter = partial(paint_curves, tuple(curves), *self._words)
 
 
 class CostPlot(Picture):
@@ -134,17 +133,16 @@ class CostPlot(Picture):
     least = (5, 20)
 
     def show(self, points: Sequence[CostPoint], chosen: str) -> None:
-        self.show_painting(partial(paint_costs, tuple(points), chosen))
+        self.painter = partial(paint_costs, tuple(points), chosen)
 
 
 class TrackMap(Picture):
     """Where agents go; a row of arrows tells which colour leads where."""
 
     def show(self, tracks: SceneTracks | None) -> None:
-        painter = None
+        self.painter = None
         if tracks is not None and len(tracks.steps):
-            painter = partial(paint_tracks, tracks.steps, tracks.track, tracks.unit)
-        self.show_painting(painter)
+            self.painter = partial(paint_tracks, tracks.steps, tracks.track, tracks.unit)
 
 
 def paint_curves(
