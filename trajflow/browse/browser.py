@@ -13,13 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from trajflow.browse.corrupted import CorruptedBrowser
-from trajflow.browse.scores import (
-    RANKINGS,
-    WindowForecaster,
-    chunks,
-    make_view,
-    window_scores,
-)
+from trajflow.browse.scores import RANKINGS, WindowForecaster, chunks, make_view, window_scores
 from trajflow.browse.view import SamplingOptions, SplitSummary, View
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
@@ -286,8 +280,8 @@ class Session:
         return value
 
     def _open(self, run: Path, data: Path, split: str) -> Browser:
-        store = self.store(data)
-        check_fit(self.predictor(run), store, data)
+        predictor, store = self.predictor(run), self.store(data)
+        check_fit(predictor, store, data)
         tracks = track_data(store, run_settings(store, RunFolder.open(run)))
         return Browser(self._forecaster(str(run)), tracks, split, self._forecaster)
 

@@ -212,13 +212,9 @@ class TrajflowApp(App[None]):
 
     async def ask(self, task: Task[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """The result of a task; None, and its error on the screen, if it failed."""
-        from trajflow.tui.engine import TaskFailed
-
-        try:
+        with self.errors_shown():
             return await self.engine.call(task, *args, **kwargs)
-        except TaskFailed as error:
-            self.show_error(error)
-            return None
+        return None
 
     @contextmanager
     def errors_shown(self) -> Iterator[None]:

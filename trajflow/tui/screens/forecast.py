@@ -19,7 +19,6 @@ from textual.validation import Integer
 from textual.widgets import DataTable, Input
 
 from trajflow.browse.view import Floats, SamplingOptions, SplitSummary, View
-from trajflow.errors import DataError, StorageError
 from trajflow.scene_image import load_image
 from trajflow.tui import export, tasks
 from trajflow.tui.app import TrajflowApp
@@ -171,11 +170,8 @@ class ForecastScreen(Screen[None]):
 
     @work(exclusive=True, group="image")
     async def _load_image(self, scene: str) -> None:
-        try:
+        with self.app.errors_shown():
             image = await asyncio.to_thread(load_image, self.data, scene)
-        except (DataError, StorageError) as error:
-            self.call_later(self.app.show_error, error)
-        else:
             self.call_later(self.scene.show_image, image)
 
     def show_facts(self) -> None:
@@ -281,7 +277,7 @@ class ForecastScreen(Screen[None]):
         if self.summary is None:
             return
         show = partial(setattr, self.title_bar, "state")
-        try:
+        with self.app.errors_shown():
             for by in names:
                 if by not in self._scores:
                     scored = self.app.engine.stream(tasks.rank_windows, self._place, by)
@@ -289,8 +285,6 @@ class ForecastScreen(Screen[None]):
                         self.call_later(show, f"scoring all windows, {share:.0%}")
                         self._scores |= scores
                 self.call_later(self._fill_table)
-        except TaskFailed as error:
-            self.app.show_error(error)
         self.call_later(show, "")
         if order and JUMPS[order][0] in self._scores:
             if self.edit is None:

@@ -13,7 +13,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Grid
 from textual.screen import Screen
 
-from trajflow.errors import RunError
 from trajflow.history import RaceProgress, TrainingHistory, TrainingUpdate, TrainingWatcher
 from trajflow.jobs import start_training
 from trajflow.library import RUN_SCORES, store_of_run
@@ -99,24 +98,20 @@ class TrainingScreen(Screen[None]):
     @work(exclusive=True, group="resume")
     async def action_resume(self) -> None:
         self._starting = True
-        try:
-            data = self.data or await asyncio.to_thread(store_of_run, self.run_folder)
-            words = [str(data), "--resume"]
+        with self.app.errors_shown():
+            words = [str(await self._store()), "--resume"]
             await asyncio.to_thread(start_training, self.run_folder, words)
             self.app.show_message("the training goes on")
-        except RunError as error:
-            self.app.show_error(error)
-        finally:
-            self._starting = False
+        self._starting = False
 
     @work(exclusive=True, group="forecasts")
     async def action_forecasts(self) -> None:
-        try:
-            if (data := self.data) is None:
-                data = await asyncio.to_thread(store_of_run, self.run_folder)
-            self.app.open_forecasts(self.run_folder, data)
-        except RunError as error:
-            self.app.show_error(error)
+        with self.app.errors_shown():
+            self.app.open_forecasts(self.run_folder, await self._store())
+
+    async def _store(self) -> Path:
+        found = self.data
+        return found if found else await asyncio.to_thread(store_of_run, self.run_folder)
 
     def show(self, update: TrainingUpdate) -> None:
         before, self.latest = self.latest, update

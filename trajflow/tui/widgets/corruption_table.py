@@ -16,13 +16,7 @@ from trajflow.text import safe
 from trajflow.tui.format import number, percent
 from trajflow.tui.widgets.metrics_panel import THRESHOLD
 from trajflow.tui.widgets.plots import CostPoint
-from trajflow.tui.widgets.tables import (
-    Cell,
-    RecordTable,
-    TableColumn,
-    number_column,
-    word_column,
-)
+from trajflow.tui.widgets.tables import Cell, RecordTable, TableColumn, number_column, word_column
 
 Values = Mapping[str, Any]
 SCORE, EXPECTED_ERROR = "ood_score", "expected_error"
