@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -168,6 +169,7 @@ class TrajflowApp(App[None]):
         yield SystemCommand("Theme", "choose among all themes", self.action_change_theme)
 
     def on_ready(self) -> None:
+        gc.freeze()  # what is loaded by now stays: collections need not pause a key for it
         if self._warm_up:
             self.set_timer(WARM_UP_AFTER, self._load_engine)
 
