@@ -274,6 +274,12 @@ def test_hues_of_sixteen_colours_stand_out():
         assert look.background not in look.hues
 
 
+@pytest.mark.parametrize("dark", [True, False])
+def test_hues_are_different_ones_in_256_colours(dark):
+    hues = Palette.of(0, 0, dark, "256", False).hues
+    assert len(set(quantize(unpack_rgb(np.array(hues)), "256").tolist())) == len(hues)
+
+
 def test_the_agent_that_stands_out_is_brighter_than_others():
     view = view_of()
     cells = paint_scene(view, port_of(view), Palette(), highlight=Highlight(agent=1))
