@@ -80,7 +80,7 @@ async def windows(runs: Path, count: int) -> dict[str, object]:
 
     from trajflow.browse.view import SplitSummary
     from trajflow.tui.app import TrajflowApp
-    from trajflow.tui.widgets.window_table import SCORES, WindowTable
+    from trajflow.tui.widgets.window_table import SCORED, WindowTable
 
     chance = np.random.default_rng(0)
     summary = SplitSummary(
@@ -91,7 +91,7 @@ async def windows(runs: Path, count: int) -> dict[str, object]:
         seconds=np.arange(count) * DT,
         targets=chance.integers(1, 9, count),
     )
-    scores = {name: chance.random(count) for name in SCORES}
+    scores = {name: chance.random(count) for name in SCORED}
 
     class WindowScreen(Screen[None]):
         def compose(self):

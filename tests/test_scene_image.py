@@ -127,10 +127,10 @@ def test_a_key_of_the_forecast_screen_hides_the_image(tmp_path):
         screen.summary = SplitSummary(40, (("plaza", 0),))
         screen.show(view_of())
         await until(pilot, lambda: screen.scene.image is not None)
-        shown = screen.scene._painted()
+        shown = screen.scene.strips
         await pilot.press("I")
         assert not screen.scene.drawn.image
-        assert screen.scene._painted() != shown
+        assert screen.scene.strips != shown
         screen.show(view_of(scene="elsewhere"))
         await pilot.pause()
         assert screen.scene.image is None

@@ -274,6 +274,12 @@ def test_hues_of_sixteen_colours_stand_out():
         assert look.background not in look.hues
 
 
+@pytest.mark.parametrize("dark", [True, False])
+def test_hues_are_different_ones_in_256_colours(dark):
+    hues = Palette.of(0, 0, dark, "256", False).hues
+    assert len(set(quantize(unpack_rgb(np.array(hues)), "256").tolist())) == len(hues)
+
+
 def test_the_agent_that_stands_out_is_brighter_than_others():
     view = view_of()
     cells = paint_scene(view, port_of(view), Palette(), highlight=Highlight(agent=1))
@@ -519,7 +525,7 @@ def test_a_long_animation_keeps_its_memory():
         for round_ in range(3):
             for _ in range(40):
                 canvas._next_frame()
-                canvas._painted()
+                assert canvas.strips
             gc.collect()
             sizes.append(len(gc.get_objects()))
             assert round_ >= 0

@@ -167,7 +167,7 @@ def test_a_task_runs_silently_in_a_process_of_its_own(capfd):
         with pytest.raises(TaskFailed, match="1 and 2"):
             await engine.call(fail_oddly)
         with pytest.raises(TaskFailed, match="not a run folder"):
-            await engine.call(open_run, HERE, HERE, "test")
+            await engine.call(open_run, (HERE, HERE, "test"))
         assert await engine.call(write) == "silent"
         assert await engine.call(threads) == "1"
         assert await engine.call(pid_of) == engine.pid != os.getpid()

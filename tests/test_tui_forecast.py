@@ -188,7 +188,7 @@ def test_a_table_that_is_too_long_says_how_many_rows_there_are():
         screen.show(view)
         await pilot.press("T")
         await pilot.pause()
-        assert "1000 of 3100" in text_of(pilot.app)
+        assert "1,000 of 3,100" in text_of(pilot.app)
 
     browsed(Path("runs/a run"), Path("plaza.zarr"), play, LARGE, engine=Busy, waits=False)
 

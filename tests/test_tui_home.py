@@ -342,4 +342,4 @@ class TestWords:
             "-",
         ]
         assert [ago(x) for x in (3, 90, 4000, 1e5)] == ["now", "1 min ago", "1 h ago", "1 d ago"]
-        assert count(1234567) == "1 234 567"
+        assert count(1234567) == "1,234,567"

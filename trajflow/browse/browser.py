@@ -13,13 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from trajflow.browse.corrupted import CorruptedBrowser
-from trajflow.browse.scores import (
-    RANKINGS,
-    WindowForecaster,
-    chunks,
-    make_view,
-    window_scores,
-)
+from trajflow.browse.scores import RANKINGS, WindowForecaster, chunks, make_view, window_scores
 from trajflow.browse.view import SamplingOptions, SplitSummary, View
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.store import Store, open_store
@@ -285,14 +279,11 @@ class Session:
             del opened[next(iter(opened))]
         return value
 
-    def tracks(self, run: Path, data: Path) -> TrackData:
-        """The splits of a store for a run, as `trajflow evaluate` cuts them."""
-        store = self.store(data)
-        return track_data(store, run_settings(store, RunFolder.open(run)))
-
     def _open(self, run: Path, data: Path, split: str) -> Browser:
-        check_fit(self.predictor(run), self.store(data), data)
-        return Browser(self._forecaster(str(run)), self.tracks(run, data), split, self._forecaster)
+        predictor, store = self.predictor(run), self.store(data)
+        check_fit(predictor, store, data)
+        tracks = track_data(store, run_settings(store, RunFolder.open(run)))
+        return Browser(self._forecaster(str(run)), tracks, split, self._forecaster)
 
     def _forecaster(self, name: str) -> WindowForecaster:
         path = RunFolder.open(name).path

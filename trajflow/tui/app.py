@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property, partial
@@ -168,6 +169,7 @@ class TrajflowApp(App[None]):
         yield SystemCommand("Theme", "choose among all themes", self.action_change_theme)
 
     def on_ready(self) -> None:
+        gc.freeze()  # what is loaded by now stays: collections need not pause a key for it
         if self._warm_up:
             self.set_timer(WARM_UP_AFTER, self._load_engine)
 
@@ -212,13 +214,9 @@ class TrajflowApp(App[None]):
 
     async def ask(self, task: Task[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """The result of a task; None, and its error on the screen, if it failed."""
-        from trajflow.tui.engine import TaskFailed
-
-        try:
+        with self.errors_shown():
             return await self.engine.call(task, *args, **kwargs)
-        except TaskFailed as error:
-            self.show_error(error)
-            return None
+        return None
 
     @contextmanager
     def errors_shown(self) -> Iterator[None]:

@@ -30,7 +30,7 @@ MAX_DEATHS = 3
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-class TaskFailed(Exception):
+class TaskFailed(TrajflowError):
     """A task raised an error; the message says what was wrong and what to do."""
 
 

@@ -95,8 +95,7 @@ def forecast_csv(view: View) -> bytes:
 
 def _csv_rows(view: View) -> Iterator[list[object]]:
     for agent in np.flatnonzero(view.target):
-        label = view.labels[agent]
-        label = no_formula(label)
+        label = no_formula(view.labels[agent])
         for sample, path in enumerate(view.samples[:, agent]):
             weight = [] if view.weights is None else [float(view.weights[sample, agent])]
             for step, position in enumerate(path, 1):
@@ -136,6 +135,10 @@ def forecast_rrd(view: View) -> bytes:
         log("samples", step, drawn[:, view.target, : step + 1].reshape(-1, step + 1, now.shape[-1]))
     recording.flush()
     return bytes(stream.read() or b"")
+
+
+FORECASTS = {".csv": forecast_csv, ".rrd": forecast_rrd}
+"""How forecasts are written, by the suffix of the file."""
 
 
 def _plane(path: Floats) -> Floats:

@@ -3,6 +3,13 @@
 import math
 from pathlib import Path
 
+SCORES = {"min_ade": "minADE", "min_fde": "minFDE", "energy_score": "energy score"}
+SCORES |= {"expected_error": "expected error", "spread": "spread", "coverage_90": "coverage@90"}
+SCORES |= {"miss_rate": "miss rate", "ood_score": "OOD score"}
+"""Names of scores; `HEADS` has those over columns."""
+HEADS = SCORES | {"energy_score": "energy", "coverage_90": "cov@90", "ood_score": "OOD"}
+SHARES = {"coverage_90", "miss_rate"}
+
 
 def number(value: float, digits: int = 3) -> str:
     """A number with so many significant digits; a dash if it is not known."""
@@ -12,9 +19,21 @@ def number(value: float, digits: int = 3) -> str:
     return text.rstrip(".")
 
 
+def epochs(value: float) -> str:
+    """A number of epochs, without zeros at its end; a dash if it is not known."""
+    return f"{value:.3g}" if math.isfinite(value) else "-"
+
+
 def percent(value: float) -> str:
     """A share in percent; a dash if it is not known."""
     return f"{100 * value:.0f} %" if math.isfinite(value) else "-"
+
+
+def score(name: str, value: float) -> str:
+    """A score as tables write it; a dash if it is not known."""
+    if name in SHARES:
+        return percent(value)
+    return f"{value:.3f}" if name == "ood_score" and math.isfinite(value) else number(value)
 
 
 def duration(seconds: float) -> str:
@@ -61,8 +80,8 @@ def time_after(seconds: float) -> str:
 
 
 def count(value: float) -> str:
-    """A count with a space between thousands."""
-    return f"{int(value):,}".replace(",", " ")
+    """A count with a comma between thousands."""
+    return f"{int(value):,}"
 
 
 def short_path(path: Path) -> str:

@@ -15,13 +15,7 @@ from trajflow.tui.format import time_after
 from trajflow.tui.render.canvas import Canvas, Cells
 from trajflow.tui.render.colors import Palette, blend_all
 from trajflow.tui.render.raster import Trace, circles, density, smooth, spots, trace
-from trajflow.tui.render.viewport import (
-    FROM_ABOVE,
-    Viewport,
-    paint_axes,
-    paint_scale,
-    single_width,
-)
+from trajflow.tui.render.viewport import FROM_ABOVE, Viewport, paint_axes, paint_scale, single_width
 
 NAMES = ascii_letters[26:] + ascii_letters[:26] + digits
 MAX_SEGMENTS = 16_000

@@ -28,7 +28,7 @@ class Bookmark(BaseModel, frozen=True, extra="forbid", strict=True):
     window: int
     scene: str
     start: int
-    note: str
+    note: str = ""
 
 
 class BookmarkController:
@@ -75,7 +75,7 @@ class BookmarkController:
 
     def _find(self, view: View) -> tuple[Bookmark | None, list[Bookmark]]:
         """The bookmark of a window, and all others of the run."""
-        window, bookmark, others = self._of(view, ""), None, []
+        window, bookmark, others = self._of(view), None, list[Bookmark]()
         for one in self._read():
             if one.model_copy(update={"note": ""}) == window:
                 bookmark = one
@@ -83,15 +83,9 @@ class BookmarkController:
                 others.append(one)
         return bookmark, others
 
-    def _of(self, view: View, note: str) -> Bookmark:
-        return Bookmark(
-            data=self._data,
-            split=self._split,
-            window=view.index + 1,
-            scene=view.scene,
-            start=view.start,
-            note=note,
-        )
+    def _of(self, view: View, note: str = "") -> Bookmark:
+        where = {"data": self._data, "split": self._split, "scene": view.scene}
+        return Bookmark(**where, window=view.index + 1, start=view.start, note=note)
 
     def _add(self, view: View, note: str | None) -> None:
         if note is not None:

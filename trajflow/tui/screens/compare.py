@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,15 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from trajflow.errors import RunError
-from trajflow.library import read_run
+from trajflow.library import RUN_SCORES, read_run
 from trajflow.text import safe
 from trajflow.tui.app import TrajflowApp
-from trajflow.tui.format import number, percent
+from trajflow.tui.format import SCORES
 from trajflow.tui.widgets.plots import CurvePlot, run_curves
-from trajflow.tui.widgets.tables import Cell, RecordTable, TableColumn, number_column, word_column
+from trajflow.tui.widgets.tables import RecordTable, TableColumn, score_column, word_column
 from trajflow.tui.widgets.text import KeyFooter, TitleBar
 
-CURVES = {"energy_score": "energy score", "min_ade": "minADE", "min_fde": "minFDE"}
+CURVES = RUN_SCORES[:3]
 
 
 Row = dict[str, Any]
@@ -48,25 +49,20 @@ Scores are those of `trajflow evaluate`, or of the best validation where a run h
     def compose(self) -> ComposeResult:
         yield TitleBar(f"{len(self.runs)} runs · validation")
         with Grid():
-            for key, name in CURVES.items():
-                yield CurvePlot(name, below="epoch", id=key)
+            for key in CURVES:
+                yield CurvePlot(SCORES[key], below="epoch", id=key)
+        energy, *others = (score_column(key, partial(_mean, key)) for key in RUN_SCORES)
         yield RecordTable[Row](
             [
                 TableColumn(
-                    "run",
-                    16,
-                    lambda row: (row["name"], "bold"),
-                    lambda row: row["name"],
-                    down=False,
+                    "run", 16, lambda row: (row["name"], "bold"), lambda row: row["name"], False
                 ),
                 word_column("rank", 5, lambda row: row["rank"]),
-                _score_column("energy", "energy_score"),
+                energy,
                 TableColumn(
                     "behind", 25, lambda row: row["behind"], lambda row: row["behind"] or None
                 ),
-                _score_column("minADE", "min_ade"),
-                _score_column("minFDE", "min_fde"),
-                _score_column("cov@90", "coverage_90", percent),
+                *others,
                 word_column("split", 18, _split),
             ],
             lambda row: row["path"],
@@ -117,25 +113,17 @@ def compare_runs(runs: Sequence[Path]) -> tuple[list[Row], str]:
         best, behind = ranking[0].row, ""
         if place.row is not best:
             ends = difference(place.row, best)
-            behind = f"{place.row['mean']['energy_score'] - best['mean']['energy_score']:+.2g}"
-            behind += "" if ends is None else f" [{ends[0]:.2g}, {ends[1]:.2g}]"
+            behind = f"{place.row['mean']['energy_score'] - best['mean']['energy_score']:+#.2g}"
+            behind += "" if ends is None else f" [{ends[0]:#.2g}, {ends[1]:#.2g}]"
         rank = f"{place.rank}{' =' if place.tied else ''}"
         compared.append({**place.row, "behind": behind, "rank": rank})
     return compared, "\n".join(problems)
 
 
-def _name(row: Row) -> Cell:
-    return row["name"], "bold"
-
-
-def _behind(row: Row) -> str:
-    return str(row["behind"])
+def _mean(key: str, row: Row) -> float:
+    return float(row["mean"].get(key, math.nan))
 
 
 def _split(row: Row) -> str:
     where = row["protocol"]
-    return f"{where['split']} {where['fold']}" if where.get("fold") else str(where["split"])
-
-
-def _score_column(name: str, key: str, write: Callable[[float], str] = number) -> TableColumn[Row]:
-    return number_column(name, 7, lambda row: float(row["mean"].get(key, math.nan)), write)
+    return f"{where['split']} {where.get('fold') or ''}".rstrip()

@@ -38,9 +38,7 @@ class DatasetScreen(Screen[None]):
     app = getters.app(TrajflowApp)
     table = getters.query_one(RecordTable)
     title_bar = getters.query_one(TitleBar)
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "train", "Train", id="data.train"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("n", "train", "Train", id="data.train")]
 
     def __init__(self, store: Path) -> None:
         super().__init__()

@@ -19,7 +19,6 @@ from textual.validation import Integer
 from textual.widgets import DataTable, Input
 
 from trajflow.browse.view import Floats, SamplingOptions, SplitSummary, View
-from trajflow.errors import DataError, StorageError
 from trajflow.scene_image import load_image
 from trajflow.tui import export, tasks
 from trajflow.tui.app import TrajflowApp
@@ -100,7 +99,7 @@ class ForecastScreen(Screen[None]):
         """Open the run, again if the process ends meanwhile; the engine counts how often."""
         while self.summary is None:
             try:
-                self.summary = await self.app.engine.call(tasks.open_run, *self._place)
+                self.summary = await self.app.engine.call(tasks.open_run, self._place)
             except EngineDied as error:
                 self.app.show_error(error)
                 await asyncio.sleep(1.0)
@@ -127,7 +126,7 @@ class ForecastScreen(Screen[None]):
             while self._stale:
                 self._stale = False
                 past = None if self.edit is None else self.edit.past
-                shown = (*self._place, self.index, self.options, past, self.beside)
+                shown = (self._place, self.index, self.options, past, self.beside)
                 view, second = await self.app.engine.call(tasks.show_window, *shown)
                 self.call_later(self.show, view, second)  # not if the screen is closing
         except TaskFailed as error:
@@ -171,11 +170,8 @@ class ForecastScreen(Screen[None]):
 
     @work(exclusive=True, group="image")
     async def _load_image(self, scene: str) -> None:
-        try:
+        with self.app.errors_shown():
             image = await asyncio.to_thread(load_image, self.data, scene)
-        except (DataError, StorageError) as error:
-            self.call_later(self.app.show_error, error)
-        else:
             self.call_later(self.scene.show_image, image)
 
     def show_facts(self) -> None:
@@ -281,16 +277,14 @@ class ForecastScreen(Screen[None]):
         if self.summary is None:
             return
         show = partial(setattr, self.title_bar, "state")
-        try:
+        with self.app.errors_shown():
             for by in names:
                 if by not in self._scores:
-                    scored = self.app.engine.stream(tasks.rank_windows, *self._place, by)
+                    scored = self.app.engine.stream(tasks.rank_windows, self._place, by)
                     async for share, scores in scored:
                         self.call_later(show, f"scoring all windows, {share:.0%}")
                         self._scores |= scores
                 self.call_later(self._fill_table)
-        except TaskFailed as error:
-            self.app.show_error(error)
         self.call_later(show, "")
         if order and JUMPS[order][0] in self._scores:
             if self.edit is None:
@@ -388,17 +382,13 @@ class ForecastScreen(Screen[None]):
         view = self.view
         if view is None:
             return
-        words = (*self._place, view.index, self.options, self._region_level)
+        words = (self._place, view.index, self.options, self._region_level)
         if (content := await self.app.ask(tasks.plot_window, *words)) is not None:
             export.save_file(self.app, view, ".png", lambda: content)
 
-    def action_export_csv(self) -> None:
+    def action_export(self, suffix: str) -> None:
         if (view := self.view) is not None:
-            export.save_file(self.app, view, ".csv", lambda: export.forecast_csv(view))
-
-    def action_export_rrd(self) -> None:
-        if (view := self.view) is not None:
-            export.save_file(self.app, view, ".rrd", lambda: export.forecast_rrd(view))
+            export.save_file(self.app, view, suffix, lambda: export.FORECASTS[suffix](view))
 
     @property
     def _region_level(self) -> float | None:

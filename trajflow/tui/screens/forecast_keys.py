@@ -56,8 +56,8 @@ MAP_KEYS: list[BindingType] = [
     Binding("f", "follow", "Follow the agent", show=False, id="map.follow"),
     Binding("P", "export_picture", "Save a picture, PNG", show=False, id="map.picture"),
     Binding("c", "copy_command", "Copy the command of this view", show=False, id="map.command"),
-    Binding("C", "export_csv", "Save the forecast as CSV", show=False, id="map.csv"),
-    Binding("X", "export_rrd", "Save for rerun", show=False, id="map.rrd"),
+    Binding("C", "export('.csv')", "Save the forecast as CSV", show=False, id="map.csv"),
+    Binding("X", "export('.rrd')", "Save for rerun", show=False, id="map.rrd"),
 ]
 
 BEFORE, AFTER = "edit_past('select_step',(-1,))", "edit_past('select_step',(1,))"

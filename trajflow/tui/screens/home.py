@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +27,7 @@ from trajflow.library import (
     store_of_run,
 )
 from trajflow.tui.app import TrajflowApp
-from trajflow.tui.format import count, duration, number, short_path
+from trajflow.tui.format import count, duration, epochs, number, short_path
 from trajflow.tui.widgets.run_table import RunTable
 from trajflow.tui.widgets.text import FactList, KeyFooter, Line, TitleBar
 
@@ -251,8 +252,8 @@ class HomeScreen(Screen[None]):
             if isinstance(entry, StoreEntry):
                 picture = await self.app.engine.call(tasks.read_tracks, entry.path)
             else:
-                run = (entry.path, store.path, entry.split)
-                picture = await self.app.engine.call(tasks.preview_run, *run)
+                place = (entry.path, store.path, entry.split)
+                picture = await self.app.engine.call(tasks.preview_run, place)
         except TaskFailed as error:
             self.call_later(self.scene.show_note, str(error))
         else:
@@ -277,8 +278,8 @@ def run_facts(run: RunEntry, store: StoreEntry | None) -> list[Line]:
     """Lines below the preview of a run."""
     if run.problem:
         return [[("damaged", run.problem)], [("folder", str(run.path))]]
-    history, epochs = run.history, number(run.history.epochs)
-    done = f"{number(history.epoch)} of {epochs} epochs" if epochs != "-" else "not begun"
+    history, begun = run.history, math.isfinite(run.history.epochs)
+    done = f"{epochs(history.epoch)} of {epochs(history.epochs)} epochs" if begun else "not begun"
     return [
         [("energy score", number(history.best("energy_score")))],
         [(run.state, done), *([("fold", run.fold)] if run.fold else [])],

@@ -22,7 +22,7 @@ from trajflow.text import safe
 from trajflow.tui import tasks
 from trajflow.tui.app import TrajflowApp
 from trajflow.tui.engine import TaskFailed
-from trajflow.tui.format import count, duration, number, short_path
+from trajflow.tui.format import count, duration, epochs, number, short_path
 from trajflow.tui.widgets.text import KeyFooter, TitleBar
 
 NONE = "none"
@@ -261,7 +261,7 @@ def plan_lines(plan: dict[str, Any]) -> list[str]:
         first = f"about {duration(plan['seconds'])} {on}; {count(plan['weights'])} weights"
     else:
         first = "measuring how long an update takes ..."
-    size = f"{count(plan['updates'])} updates ({number(plan['epochs'])} epochs)"
+    size = f"{count(plan['updates'])} updates ({epochs(plan['epochs'])} epochs)"
     return [first, size, *(safe(line, MAX_MESSAGE) for line in plan["lines"])]
 
 

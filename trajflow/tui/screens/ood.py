@@ -16,12 +16,10 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from trajflow.browse.view import ReportWindow, View
-from trajflow.errors import RunError
 from trajflow.ood.report import Stage, by_hidden_cost, hidden_summary, newest_report, read_report
 from trajflow.text import safe
 from trajflow.tui import tasks
 from trajflow.tui.app import TrajflowApp
-from trajflow.tui.engine import TaskFailed
 from trajflow.tui.format import bar, duration
 from trajflow.tui.widgets.corruption_table import (
     CorruptionTable,
@@ -119,10 +117,8 @@ class OodScreen(Screen[None]):
     async def _read(self, path: Path | None = None) -> None:
         """Read a report; None: the newest one of the run, if there is one."""
         report, read = None, read_report if path else newest_report
-        try:
+        with self.app.errors_shown():
             report = await asyncio.to_thread(read, path or self.run_folder)
-        except RunError as error:
-            self.app.show_error(error)
         self.call_later(self.show, report)  # not if the screen is closing
 
     def show(self, report: Report | None) -> None:
@@ -253,11 +249,10 @@ async def evaluate(app: TrajflowApp, run: Path, data: Path) -> None:
 
     began = time.monotonic()
     try:
-        async for progress in app.engine.stream(tasks.evaluate_ood, run, data):
-            if isinstance(progress, Path):
-                app.show_message(f"report written: {progress.name}")
-            show(progress)
-    except TaskFailed as error:
-        app.show_error(error)
+        with app.errors_shown():
+            async for progress in app.engine.stream(tasks.evaluate_ood, run, data):
+                if isinstance(progress, Path):
+                    app.show_message(f"report written: {progress.name}")
+                show(progress)
     finally:
         show(None)

@@ -13,12 +13,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Grid
 from textual.screen import Screen
 
-from trajflow.errors import RunError
 from trajflow.history import RaceProgress, TrainingHistory, TrainingUpdate, TrainingWatcher
 from trajflow.jobs import start_training
-from trajflow.library import store_of_run
+from trajflow.library import RUN_SCORES, store_of_run
 from trajflow.tui.app import TrajflowApp
-from trajflow.tui.format import count, duration, number, percent
+from trajflow.tui.format import HEADS, SCORES, count, duration, epochs, number, score
 from trajflow.tui.widgets.plots import CurvePlot, loss_curves, score_curves
 from trajflow.tui.widgets.text import FactList, KeyFooter, Line, ProgressLine, TitleBar
 
@@ -99,24 +98,20 @@ class TrainingScreen(Screen[None]):
     @work(exclusive=True, group="resume")
     async def action_resume(self) -> None:
         self._starting = True
-        try:
-            data = self.data or await asyncio.to_thread(store_of_run, self.run_folder)
-            words = [str(data), "--resume"]
+        with self.app.errors_shown():
+            words = [str(await self._store()), "--resume"]
             await asyncio.to_thread(start_training, self.run_folder, words)
             self.app.show_message("the training goes on")
-        except RunError as error:
-            self.app.show_error(error)
-        finally:
-            self._starting = False
+        self._starting = False
 
     @work(exclusive=True, group="forecasts")
     async def action_forecasts(self) -> None:
-        try:
-            if (data := self.data) is None:
-                data = await asyncio.to_thread(store_of_run, self.run_folder)
-            self.app.open_forecasts(self.run_folder, data)
-        except RunError as error:
-            self.app.show_error(error)
+        with self.app.errors_shown():
+            self.app.open_forecasts(self.run_folder, await self._store())
+
+    async def _store(self) -> Path:
+        found = self.data
+        return found if found else await asyncio.to_thread(store_of_run, self.run_folder)
 
     def show(self, update: TrainingUpdate) -> None:
         before, self.latest = self.latest, update
@@ -155,21 +150,16 @@ class TrainingScreen(Screen[None]):
 def training_facts(history: TrainingHistory) -> list[Line]:
     """The numbers of a training."""
     last = history.points[-1] if history.points else None
+    best = [(SCORES[key], score(key, history.best(key))) for key in RUN_SCORES]
     return [
-        [
-            ("energy score", number(history.best("energy_score"))),
-            ("minADE", number(history.best("min_ade"))),
-        ],
-        [
-            ("coverage@90", percent(history.best("coverage_90"))),
-            ("minFDE", number(history.best("min_fde"))),
-        ],
+        best[:2],
+        best[2:],
         [
             ("lambda", number(last.weight) if last else "-"),
             ("learning rate", number(last.lr) if last else "-"),
         ],
         [("parameters", count(history.parameters)), ("on", history.device or "-")],
-        [("best epoch", number(history.best_epoch)), ("took", duration(history.seconds))],
+        [("best epoch", epochs(history.best_epoch)), ("took", duration(history.seconds))],
     ]
 
 
@@ -185,14 +175,10 @@ def race_facts(race: RaceProgress) -> list[Line]:
 
 def validation_rows(history: TrainingHistory) -> list[Line]:
     """The scores of each validation, newest first; a star marks the best so far."""
-    head = f"{'epoch':>5}{'energy':>8}{'minADE':>7}{'minFDE':>7}{'cov@90':>7}"
+    head = f"{'epoch':>5} " + "".join(f"{HEADS[key]:>7}" for key in RUN_SCORES)
     rows: list[Line] = [[("", head)]] if history.validations else []
     for one in reversed(history.validations):
-        metrics = one.metrics
-        energy, ade, fde, coverage = (
-            metrics.get(name, math.nan)
-            for name in ("energy_score", "min_ade", "min_fde", "coverage_90")
-        )
-        cells = f"{one.epoch:5.1f}{number(energy):>8}{number(ade):>7}{number(fde):>7}"
-        rows.append([("", f"{cells}{percent(coverage):>7}{' *' if one.best else ''}")])
+        scores = (score(key, one.metrics.get(key, math.nan)) for key in RUN_SCORES)
+        cells = "".join(f"{each:>7}" for each in scores)
+        rows.append([("", f"{one.epoch:5.1f} {cells}{' *' if one.best else ''}")])
     return rows

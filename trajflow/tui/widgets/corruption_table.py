@@ -16,13 +16,7 @@ from trajflow.text import safe
 from trajflow.tui.format import number, percent
 from trajflow.tui.widgets.metrics_panel import THRESHOLD
 from trajflow.tui.widgets.plots import CostPoint
-from trajflow.tui.widgets.tables import (
-    Cell,
-    RecordTable,
-    TableColumn,
-    number_column,
-    word_column,
-)
+from trajflow.tui.widgets.tables import Cell, RecordTable, TableColumn, number_column, word_column
 
 Values = Mapping[str, Any]
 SCORE, EXPECTED_ERROR = "ood_score", "expected_error"
@@ -100,10 +94,14 @@ def cost_points(report: Values) -> list[CostPoint]:
     """Where each corruption is on the map of cost over flagged."""
     rows = [report_row(one, report["ordinary"]) for one in report["corruptions"] if one["windows"]]
     return [
-        CostPoint(one["key"], one["flagged"], one["cost"], one["danger"])
+        CostPoint(one["key"], one["flagged"], one["cost"], one["danger"], _label(one))
         for one in rows
         if np.isfinite(one["cost"])
     ]
+
+
+def _label(row: Values) -> str:
+    return safe(f"{row['name']} {row['level']}", 24)
 
 
 def _name(row: Values) -> str:

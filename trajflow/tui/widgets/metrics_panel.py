@@ -10,24 +10,14 @@ from textual.widget import Widget
 
 from trajflow.browse.view import SamplingOptions, View
 from trajflow.text import safe, with_unit
-from trajflow.tui.format import clock
+from trajflow.tui.format import SCORES, SHARES, clock, percent
 from trajflow.tui.render.colors import Palette, palette_of
 from trajflow.tui.render.scene import agent_hue, agent_letter
 
 if TYPE_CHECKING:
     from trajflow.tui.screens.edit_past import PastEdit
 
-SCORES = {
-    "min_ade": "minADE",
-    "min_fde": "minFDE",
-    "energy_score": "energy score",
-    "expected_error": "expected error",
-    "spread": "spread",
-    "coverage_90": "coverage@90",
-    "miss_rate": "miss rate",
-}
 FEW = ("min_ade", "min_fde", "energy_score", "spread")
-SHARES = {"coverage_90", "miss_rate"}
 THRESHOLD = 0.95
 """OOD score above which an agent is called out of distribution: 5 % of the validation people."""
 LOW = 12
@@ -123,9 +113,9 @@ class MetricsPanel(Widget):
 
     def _value(self, view: View, name: str) -> str:
         value = view.mean(name)
-        if not np.isfinite(value):
-            return "-"
-        return f"{100 * value:.0f} %" if name in SHARES else f"{value:.2f}"
+        if name in SHARES or not np.isfinite(value):
+            return percent(value)
+        return f"{value:.2f}"
 
     def _selected(self) -> list[Text]:
         if self.edit is not None:

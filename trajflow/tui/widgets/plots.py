@@ -9,13 +9,15 @@ from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
 from trajflow.browse.view import Floats
 from trajflow.history import TrainingHistory
-from trajflow.library import RunEntry
+from trajflow.library import RUN_SCORES, RunEntry
 from trajflow.text import safe
+from trajflow.tui.format import HEADS
 from trajflow.tui.render.canvas import Canvas, Cells
 from trajflow.tui.render.colors import Palette, blend, palette_of
 from trajflow.tui.render.raster import spots, trace
@@ -61,42 +63,54 @@ class CostPoint:
     flagged: float
     cost: float
     hidden: bool
+    label: str = ""
 
 
 class Picture(Widget):
-    """A widget that fills its place with one picture, painted again for every size and theme.
+    """A widget that fills its place with one picture, painted for each size and theme when seen.
 
     Attributes:
         least: Rows and columns below which nothing is painted.
     """
 
+    ALLOW_SELECT = False
     DEFAULT_CSS = "Picture { width: 1fr; height: 1fr; }"
     least: ClassVar[tuple[int, int]] = (3, 4)
+    painter: reactive[Painter | None] = reactive[Painter | None](None)
+    _strips: list[Strip] | None = None
 
-    def __init__(self, painter: Painter | None = None, *, id: str | None = None) -> None:
-        super().__init__(id=id)
-        self._painter, self._strips = painter, list[Strip]()
+    def watch_painter(self) -> None:
+        self.invalidate()
 
-    def paint(self, painter: Painter | None) -> None:
-        """Show another picture, or none."""
-        self._painter, self._strips = painter, []
+    def paint(self) -> list[Strip]:
+        """The lines of the picture; none where there is nothing or no room."""
         width, height = self.size
-        if painter is not None and height >= self.least[0] and width >= self.least[1]:
-            self._strips = painter((height, width), palette_of(self)).strips()
+        if self.painter is None or height < self.least[0] or width < self.least[1]:
+            return []
+        return self.painter((height, width), palette_of(self)).strips()
+
+    @property
+    def strips(self) -> list[Strip]:
+        if self._strips is None:
+            self._strips = self.paint()
+        return self._strips
+
+    def invalidate(self) -> None:
+        """Paint anew when there is time."""
+        self._strips = None
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        if y < len(self._strips):
-            return self._strips[y]
+        if y < len(self.strips):
+            return self.strips[y]
         return Strip.blank(self.size.width, self.rich_style)
 
     def on_resize(self) -> None:
-        self.paint(self._painter)
+        self.invalidate()
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
-        if self.is_attached:
-            self.paint(self._painter)
+        self.invalidate()
 
 
 class CurvePlot(Picture):
@@ -105,11 +119,12 @@ class CurvePlot(Picture):
     least = (4, 16)
 
     def __init__(self, title: str, *, below: str = "", id: str | None = None) -> None:
+        super().__init__(id=id)
         self._words = title, below
-        super().__init__(partial(paint_curves, (), *self._words), id=id)
+        self.show(())
 
     def show(self, curves: Sequence[Curve]) -> None:
-        self.paint(partial(paint_curves, tuple(curves), *self._words))
+        self.painter = partial(paint_curves, tuple(curves), *self._words)
 
 
 class CostPlot(Picture):
@@ -118,17 +133,16 @@ class CostPlot(Picture):
     least = (5, 20)
 
     def show(self, points: Sequence[CostPoint], chosen: str) -> None:
-        self.paint(partial(paint_costs, tuple(points), chosen))
+        self.painter = partial(paint_costs, tuple(points), chosen)
 
 
 class TrackMap(Picture):
     """Where agents go; a row of arrows tells which colour leads where."""
 
     def show(self, tracks: SceneTracks | None) -> None:
-        if tracks is None or not len(tracks.steps):
-            self.paint(None)
-        else:
-            self.paint(partial(paint_tracks, tracks.steps, tracks.track, tracks.unit))
+        self.painter = None
+        if tracks is not None and len(tracks.steps):
+            self.painter = partial(paint_tracks, tracks.steps, tracks.track, tracks.unit)
 
 
 def paint_curves(
@@ -181,8 +195,10 @@ def paint_costs(
         """What is behind a cell: the corner of hidden costs stands out."""
         return tint if row <= row_of(0) and left <= column < column_of(0.5) else None
 
-    canvas.write(0, 0, "cost", palette.foreground, bold=True)
-    canvas.write(0, left, "hurts and is not flagged"[: columns - left], red)
+    corner = "hurts and is not flagged"
+    begin = max(0, min(left, columns - len(corner)))
+    canvas.write(0, 0, "cost" * (begin == left), palette.foreground, bold=True)
+    canvas.write(0, begin, corner[:columns], red)
     for power in range(math.ceil(low), math.floor(top) + 1):
         label = f"×{2.0**power:g}".rjust(left - 1)
         if canvas.free(row_of(power), 0, len(label)):
@@ -199,9 +215,10 @@ def paint_costs(
             ink, back = palette.background, palette.foreground
         canvas.write(row, column, "●" if one.hidden else "○", ink, back)
     for k in (k for k, one in enumerate(points) if one.hidden):
-        one, row, column = points[k], row_of(logs[k]), column_of(points[k].flagged)
-        if canvas.free(row, column + 1, len(one.name) + 1):
-            for place, letter in enumerate(one.name, column + 2):
+        name, row = points[k].label or points[k].name, row_of(logs[k])
+        column = column_of(points[k].flagged)
+        if canvas.free(row, column + 1, len(name) + 1):
+            for place, letter in enumerate(name, column + 2):
                 canvas.write(row, place, letter, red, back_of(row, place))
     for row in range(1, row_of(0) + 1):
         for column in range(left, column_of(0.5)):
@@ -271,8 +288,7 @@ def loss_curves(history: TrainingHistory) -> list[Curve]:
 
 def score_curves(history: TrainingHistory) -> list[Curve]:
     """Scores on the validation split."""
-    names = {"energy_score": "energy", "min_ade": "minADE", "min_fde": "minFDE"}
-    return [_score_curve(history, key, name) for key, name in names.items()]
+    return [_score_curve(history, key, HEADS[key]) for key in RUN_SCORES[:3]]
 
 
 def run_curves(runs: Sequence[RunEntry], key: str) -> list[Curve]:

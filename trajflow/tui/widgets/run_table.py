@@ -2,14 +2,14 @@
 
 import math
 import time
-from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from trajflow.library import Entry, Library, RunEntry
-from trajflow.tui.format import ago, count, number, percent
-from trajflow.tui.widgets.tables import Cell, RecordTable, TableColumn, word_column
+from trajflow.library import RUN_SCORES, Entry, Library, RunEntry
+from trajflow.tui.format import ago, count
+from trajflow.tui.widgets.tables import Cell, RecordTable, TableColumn, score_column, word_column
 
 MARKS = {
     "training": ("◐", "accent"),
@@ -36,13 +36,12 @@ class RunTable(RecordTable[Entry]):
                     "name", 20, self._entry_name, lambda entry: entry.name.lower(), down=False
                 ),
                 TableColumn("state", 10, _state, _state_word, down=False),
-                TableColumn("epoch", 7, _epochs, _epoch),
-                _score_column("energy", "energy_score"),
-                _score_column("minADE", "min_ade"),
-                _score_column("minFDE", "min_fde"),
-                _score_column("cov@90", "coverage_90", percent),
+                _of_runs(TableColumn("epoch", 7, _epochs, lambda run: run.history.epoch)),
+                *(_of_runs(score_column(key, partial(_best, key))) for key in RUN_SCORES),
                 word_column("data", 13, self._store_name),
-                word_column("split", 11, _split),
+                _of_runs(
+                    word_column("split", 11, lambda run: f"{run.split} {run.fold or ''}".rstrip())
+                ),
                 TableColumn("age", 9, _age, lambda entry: entry.modified),
             ],
             lambda entry: str(entry.path),
@@ -71,18 +70,20 @@ class RunTable(RecordTable[Entry]):
         return f"{count(entry.about['trajectories'])} tracks" if entry.about else "-"
 
 
-def _score_column(
-    name: str, key: str, write: Callable[[float], str] = number
-) -> TableColumn[Entry]:
-    """A column that stores leave empty."""
+def _of_runs(column: TableColumn[RunEntry]) -> TableColumn[Entry]:
+    """The column of runs in a table where stores leave it empty."""
 
-    def score(entry: Entry) -> float:
-        return entry.history.best(key) if isinstance(entry, RunEntry) else math.nan
+    def cell(entry: Entry) -> Cell:
+        return column.cell(entry) if isinstance(entry, RunEntry) else ""
 
-    def cell(entry: Entry) -> str:
-        return write(score(entry)) if isinstance(entry, RunEntry) else ""
+    def value(entry: Entry) -> object:
+        return column.value(entry) if isinstance(entry, RunEntry) else None
 
-    return TableColumn(name, 7, cell, score)
+    return TableColumn(column.name, column.width, cell, value, column.down)
+
+
+def _best(key: str, run: RunEntry) -> float:
+    return run.history.best(key)
 
 
 def _state_word(entry: Entry) -> str:
@@ -96,21 +97,9 @@ def _state(entry: Entry) -> Cell:
     return f"{sign} {_state_word(entry)}", tone
 
 
-def _epoch(entry: Entry) -> float:
-    return entry.history.epoch if isinstance(entry, RunEntry) else math.nan
-
-
-def _epochs(entry: Entry) -> str:
-    if not isinstance(entry, RunEntry):
-        return ""
-    done, total = entry.history.epoch, entry.history.epochs
+def _epochs(run: RunEntry) -> str:
+    done, total = run.history.epoch, run.history.epochs
     return f"{done:.0f}/{total:.0f}" if math.isfinite(done + total) else "-"
-
-
-def _split(entry: Entry) -> str:
-    if not isinstance(entry, RunEntry):
-        return ""
-    return f"{entry.split} {entry.fold}" if entry.fold else entry.split
 
 
 def _age(entry: Entry) -> str:

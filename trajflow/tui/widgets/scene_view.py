@@ -15,7 +15,6 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 from textual.timer import Timer
-from textual.widget import Widget
 
 from trajflow.browse.view import Floats, View
 from trajflow.scene_image import SceneImage
@@ -31,6 +30,7 @@ from trajflow.tui.render.viewport import (
     nearest,
     scene_points,
 )
+from trajflow.tui.widgets.plots import Picture
 
 MIN_WIDTH_FOR_TWO = 60
 """Columns from which two maps stand side by side."""
@@ -42,7 +42,7 @@ PAUSE = 1.0
 """Seconds an animation rests at its end."""
 
 
-class SceneView(Widget, can_focus=True):
+class SceneView(Picture, can_focus=True):
     """Shows one window, or two forecasts of it, and lets it be explored with keys and mouse.
 
     Attributes:
@@ -53,13 +53,12 @@ class SceneView(Widget, can_focus=True):
         following: Whether the selected agent is kept in the middle.
     """
 
-    ALLOW_SELECT = False
     HELP = """\
 Letters are agents that are forecast, **o** others; thick dots are their pasts. Colour is the share
 of the samples that pass a place up to the horizon, or up to the moment that the line of time
 shows; white or black dashes are the true future, **x** is its end.
 """
-    DEFAULT_CSS = "SceneView { width: 1fr; height: 1fr; min-width: 8; min-height: 3; }"
+    DEFAULT_CSS = "SceneView { min-width: 8; min-height: 3; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("plus,equals_sign", "zoom(1.25)", "Zoom in", show=False, id="map.zoom_in"),
         Binding("minus", "zoom(0.8)", "Zoom out", show=False, id="map.zoom_out"),
@@ -101,7 +100,6 @@ shows; white or black dashes are the true future, **x** is its end.
         self.following, self.axes = False, FROM_ABOVE
         self._before_zoom: tuple[Viewport, bool] | None = None
         self._note, self._moved, self._grabbed = "", False, False
-        self._strips: list[Strip] | None = None
         self._timer: Timer | None = None
 
     @property
@@ -120,20 +118,20 @@ shows; white or black dashes are the true future, **x** is its end.
         if agent is not None and agent >= view.agents:
             self.highlight = Highlight()
         self._look()
-        self._invalidate()
+        self.invalidate()
 
     def show_note(self, note: str) -> None:
         """Show a sentence instead of a map, until the next window."""
         self.view, self.second, self._note = None, None, note
-        self._invalidate()
+        self.invalidate()
 
     def show_image(self, image: SceneImage | None) -> None:
         self.image = image
-        self._invalidate()
+        self.invalidate()
 
     def show_layers(self, layers: Layers) -> None:
         self.drawn = layers
-        self._invalidate()
+        self.invalidate()
 
     def select(
         self, agent: int | None, step: int | None = None, observed: Floats | None = None
@@ -162,7 +160,7 @@ shows; white or black dashes are the true future, **x** is its end.
         elif on and self.highlight.agent is not None and self.view is not None:
             self._before_zoom, self._moved = (self.port, self._moved), False
         self._look()
-        self._invalidate()
+        self.invalidate()
 
     @property
     def side(self) -> bool:
@@ -181,7 +179,7 @@ shows; white or black dashes are the true future, **x** is its end.
         """Look somewhere else, and stay there."""
         if self.view is not None:
             self.port, self._moved = port, True
-            self._invalidate()
+            self.invalidate()
 
     def play(self, on: bool) -> None:
         """Play the future in real time, again and again, or show all of it."""
@@ -189,7 +187,7 @@ shows; white or black dashes are the true future, **x** is its end.
         if on and self.view is not None:
             self._timer = self.set_interval(1 / FRAMES, self._next_frame)
         self._set_moment(0.0 if self._timer is not None else None)
-        self._invalidate()
+        self.invalidate()
 
     def step_moment(self, steps: int) -> None:
         """Halt at a whole step, so many on from the one that is shown."""
@@ -202,7 +200,7 @@ shows; white or black dashes are the true future, **x** is its end.
             if moment is not None:
                 moment = float(min(self.view.horizon, max(1 - self.view.history, moment)))
             self._set_moment(moment)
-            self._invalidate()
+            self.invalidate()
 
     def _stop(self) -> None:
         if self._timer is not None:
@@ -220,17 +218,13 @@ shows; white or black dashes are the true future, **x** is its end.
         self._moved = False
         if self.view is not None:
             self.port, self._before_zoom = fit_scene(self.view, None, self.panes, self.axes), None
-        self._invalidate()
+        self.invalidate()
 
     def action_pan(self, right: int, down: int) -> None:
         self.look_at(self.port.pan(right * self.port.columns / 6, down * self.port.rows / 6))
 
-    def on_mount(self) -> None:
-        self.watch(self.app, "theme", self._invalidate, init=False)
-
     def on_resize(self) -> None:
         self._look()
-        self._invalidate()
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         self._wheel(event, 1.25)
@@ -275,7 +269,7 @@ shows; white or black dashes are the true future, **x** is its end.
         return container.width
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        strips = self._painted()[crop.y : crop.bottom]
+        strips = self.strips[crop.y : crop.bottom]
         strips += [Strip.blank(self.size.width)] * (crop.height - len(strips))
         if (crop.x, crop.width) != (0, self.size.width):
             strips = [strip.crop(crop.x, crop.right) for strip in strips]
@@ -323,29 +317,19 @@ shows; white or black dashes are the true future, **x** is its end.
             self.look_at(self.port.zoom(factor, self.panes.under(event.x, event.y)))
             event.stop()
 
-    def _invalidate(self) -> None:
-        """Paint anew when there is time."""
-        self._strips = None
-        self.refresh()
-
     def _repaint(self) -> None:
         """Paint now, and send only the lines that changed: this happens often."""
         before, self._strips = self._strips, None
         if before is None or len(before) != self.size.height:
             self.refresh()
             return
-        after = self._painted()
+        after = self.strips
         pairs = enumerate(zip(before, after, strict=True))
         changed = [y for y, (old, new) in pairs if old is not new and old != new]
         if changed:
             self.refresh(*(Region(0, y, self.size.width, 1) for y in changed))
 
-    def _painted(self) -> list[Strip]:
-        if self._strips is None or len(self._strips) != self.size.height:
-            self._strips = self._paint()
-        return self._strips
-
-    def _paint(self) -> list[Strip]:
+    def paint(self) -> list[Strip]:
         panes = self.panes
         if self.view is None or panes.width < 1 or panes.rows < 1:
             return self._note_strips()

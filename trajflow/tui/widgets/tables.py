@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import accumulate
 from typing import Any, ClassVar, Generic, TypeVar
 
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 from textual.binding import Binding, BindingType
+from textual.coordinate import Coordinate
 from textual.widget import Widget
 from textual.widgets import DataTable, Input
 
 from trajflow.text import safe
-from trajflow.tui.format import number
+from trajflow.tui.format import HEADS, count, number, score
 from trajflow.tui.widgets.text import rich_color
 
 Record = TypeVar("Record")
@@ -35,7 +39,8 @@ class TableColumn(Generic[Record]):
         width: Columns of the terminal; the first column gets what the others leave.
         cell: What is written of a record.
         value: What records are sorted by; None and NaN come last.
-        down: Whether the largest come first when it is chosen; such columns are aligned right.
+        down: Whether the largest come first when it is chosen; such columns are aligned right,
+            and the first column is none of them.
     """
 
     name: str
@@ -43,6 +48,29 @@ class TableColumn(Generic[Record]):
     cell: Callable[[Record], Cell]
     value: Callable[[Record], Any]
     down: bool = True
+
+
+@dataclass(frozen=True)
+class DrawnCell:
+    """A cell that becomes a text when it is drawn: most rows of a long table never are."""
+
+    table: Widget = field(compare=False)
+    cell: Cell
+    right: bool
+
+    @property
+    def text(self) -> Text:
+        words, tone = (self.cell, "") if isinstance(self.cell, str) else self.cell
+        style = tone if tone in ("", "bold", "dim") else rich_color(self.table, tone)
+        text = Text(safe(words, MAX_CELL), style, no_wrap=True, overflow="ellipsis")
+        if self.right:
+            text.justify = "right"
+        else:
+            text.pad_left(1)
+        return text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.text
 
 
 def number_column(
@@ -61,12 +89,19 @@ def number_column(
     return TableColumn(name, width, cell, value)
 
 
+def score_column(
+    key: str, value: Callable[[Record], float], empty: str = "-"
+) -> TableColumn[Record]:
+    """A column of a score, with the same name and digits in all tables."""
+    return number_column(HEADS[key], 7, value, partial(score, key), empty)
+
+
 def word_column(name: str, width: int, word: Callable[[Record], str]) -> TableColumn[Record]:
     """A column of words in alphabetical order, empty ones last."""
     return TableColumn(name, width, word, lambda record: word(record) or None, down=False)
 
 
-class RecordTable(DataTable[Text], Generic[Record], inherit_bindings=False):
+class RecordTable(DataTable[DrawnCell], Generic[Record], inherit_bindings=False):
     """Shows records in rows; columns for which there is no room are left out, the last ones first.
 
     Args:
@@ -107,11 +142,11 @@ class RecordTable(DataTable[Text], Generic[Record], inherit_bindings=False):
         self.order, self.reverse, self.filter_text = order, False, ""
         self.records: list[Record] = []
         self._all: tuple[Record, ...] = ()
-        self._pinned, self._fitting = 0, tuple[TableColumn[Record], ...]()
-        self._cells: list[list[Cell]] = []
+        self._pinned = 0
         self._wanted: str | None = None
-        self._left, self._width = 0, 0
-        self._texts: list[str] = []
+        self._kept: Sequence[Record] = ()
+        self._room = 0
+        self._shown_heads: list[tuple[DrawnCell, int, str]] = []
 
     @property
     def record(self) -> Record | None:
@@ -126,8 +161,8 @@ class RecordTable(DataTable[Text], Generic[Record], inherit_bindings=False):
 
     def show(self, records: Sequence[Record], pinned: int = 0) -> None:
         """Show other records, the first `pinned` of them always on top."""
-        self._all, self._pinned, self._texts = tuple(records), pinned, []
-        self._arrange()
+        self._all, self._pinned = tuple(records), pinned
+        self.keep(self.filter_text)
 
     def choose(self, key: str) -> None:
         """Move the cursor to a record, now or once it is shown."""
@@ -138,34 +173,31 @@ class RecordTable(DataTable[Text], Generic[Record], inherit_bindings=False):
         """Sort by a column, or the other way round if it is sorted by that already."""
         self.reverse = name == self.order and not self.reverse
         self.order = name
-        self._arrange(anew=True)
-
-    def keep(self, words: str) -> None:
-        self.filter_text = words
         self._arrange()
 
-    def on_resize(self) -> None:
-        if self.size.width != self._width:  # a filter below changes only the height
-            self._width = self.size.width
-            self._arrange(anew=True)
+    def keep(self, words: str) -> None:
+        """Show only records in which all of these words are written."""
+        self.filter_text, self._kept = words, self._all[self._pinned :]
+        for word in words.lower().split():
+            self._kept = [one for one in self._kept if self._has(one, word)]
+        self._arrange()
 
-    def notify_style_update(self) -> None:
-        super().notify_style_update()
-        if self.is_attached:
-            self._arrange(anew=True)
+    @property
+    def room(self) -> int:
+        """Columns of the terminal beside a gap and the scroll bar, whether it is there or not."""
+        return self.outer_size.width - 1 - self.styles.scrollbar_size_vertical
+
+    def on_resize(self) -> None:
+        if self.room != self._room:  # a filter below changes only the height
+            self._room = self.room
+            self._arrange()
 
     def on_data_table_header_selected(self, message: DataTable.HeaderSelected) -> None:
         message.stop()
         self.sort_by(str(message.column_key.value))
 
-    def action_scroll_top(self) -> None:
-        self.move_cursor(row=0)
-
-    def action_scroll_bottom(self) -> None:
-        self.move_cursor(row=self.row_count - 1)
-
     def action_sort(self, way: int) -> None:
-        names = [column.name for column in self._fitting]
+        names = [str(key.value) for key in self.columns]
         at = names.index(self.order) + way if self.order in names else 0
         self.sort_by(names[at % len(names)])
 
@@ -179,88 +211,71 @@ class RecordTable(DataTable[Text], Generic[Record], inherit_bindings=False):
         elif isinstance(self.parent, Widget):
             await self.parent.mount(FilterInput(self), after=self)
 
-    def _arrange(self, anew: bool = False) -> None:
+    def _arrange(self) -> None:
         """Filter, sort and write the records; only cells that changed, if the rows are the same."""
-        chosen, before = self.chosen, [self._key(one) for one in self.records]
-        room = self.size.width - self.styles.scrollbar_size_vertical
-        if room < 4:
+        if self.room < 4:
             self.records = list(self._all)
             return
-        fitting = self._columns_within(room)
-        words = self.filter_text.lower().split()
-        rest = list(self._all[self._pinned :])
-        if words:
-            self._texts = self._texts or [self._words_of(one) for one in rest]
-            pairs = zip(rest, self._texts, strict=True)
-            rest = [one for one, text in pairs if all(word in text for word in words)]
-        column = next((each for each in self._all_columns if each.name == self.order), None)
-        if column is not None:
-            values = [column.value(one) for one in rest]
-            present = [k for k, value in enumerate(values) if not _missing(value)]
-            missing = [one for one, value in zip(rest, values, strict=True) if _missing(value)]
-            present.sort(key=values.__getitem__, reverse=column.down != self.reverse)
-            rest = [*(rest[k] for k in present), *missing]
-        self._left = self._pinned + len(rest)
-        self.records = [*self._all[: self._pinned], *rest][:MAX_ROWS]
-        old, self._cells = self._cells, [[c.cell(one) for c in fitting] for one in self.records]
-        keys = [self._key(one) for one in self.records]
-        if anew or keys != before or fitting != self._fitting or len(old) != len(self._cells):
-            self._fitting = fitting
-            self._fill(room, keys, chosen)
+        chosen, left = self.chosen, (*self._all[: self._pinned], *self._sorted(self._kept))
+        self.records = list(left[:MAX_ROWS])
+        columns = self._fitting_columns()
+        heads = self._heads(columns, len(left))
+        rows = {
+            self._key(one): [DrawnCell(self, each.cell(one), each.down) for each in columns]
+            for one in self.records
+        }
+        if heads != self._shown_heads or list(rows) != list(self.rows):
+            self._shown_heads = heads
+            self.clear(columns=True)
+            for head, width, name in heads:
+                self.add_column(head.text, width=width, key=name)
+            for key, cells in rows.items():
+                self.add_row(*cells, key=key)
+            self._move_to(self._wanted or chosen)
             return
-        for row, (was, now) in enumerate(zip(old, self._cells, strict=True)):
-            for place, (former, cell) in enumerate(zip(was, now, strict=True)):
-                if former != cell:
-                    text = self._text(cell, fitting[place], place)
-                    self.update_cell_at((row, place), text)  # type: ignore[arg-type]
+        for row, cells in enumerate(rows.values()):
+            for place, (old, new) in enumerate(zip(self.get_row_at(row), cells, strict=True)):
+                if old != new:
+                    self.update_cell_at(Coordinate(row, place), new)
 
-    def _columns_within(self, room: int) -> tuple[TableColumn[Record], ...]:
-        fitting: list[TableColumn[Record]] = []
-        for column in self._all_columns:
-            room -= column.width + 1
-            if room < 0:
-                break
-            fitting.append(column)
-        return tuple(fitting or self._all_columns[:1])
+    def _heads(
+        self, columns: Sequence[TableColumn[Record]], left: int
+    ) -> list[tuple[DrawnCell, int, str]]:
+        """The header of each column, its width, and its name."""
+        heads, spare = [], self.room - sum(column.width + 1 for column in columns)
+        first = f"{count(MAX_ROWS)} of {count(left)}" if left > MAX_ROWS else columns[0].name
+        for words, column in zip([first, *(c.name for c in columns[1:])], columns, strict=True):
+            arrow = "▼" if column.down != self.reverse else "▲"
+            head = words + arrow if column.name == self.order else words
+            cell = DrawnCell(self, (head, "bold"), column.down)
+            heads.append((cell, column.width + 1 + spare, column.name))
+            spare = 0
+        return heads
 
-    def _fill(self, room: int, keys: Sequence[str], chosen: str | None) -> None:
-        self.clear(columns=True)
-        spare = room - sum(column.width + 1 for column in self._fitting)
-        for place, column in enumerate(self._fitting):
-            down = column.down != self.reverse
-            arrow = ("▼" if down else "▲") if column.name == self.order else ""
-            cut = place == 0 and self._left > MAX_ROWS
-            name = f"{MAX_ROWS} of {self._left}" if cut else column.name
-            label = self._text((name + arrow, "bold"), column, place)
-            width = column.width + 1 + (spare if place == 0 else 0)
-            self.add_column(label, width=width, key=column.name)
-        for key, cells in zip(keys, self._cells, strict=True):
-            texts = (self._text(c, self._fitting[n], n) for n, c in enumerate(cells))
-            self.add_row(*texts, key=key)
-        self._move_to(self._wanted or chosen)
+    def _sorted(self, records: Sequence[Record]) -> Sequence[Record]:
+        column = next((each for each in self._all_columns if each.name == self.order), None)
+        if column is None:
+            return records
+        values = [column.value(one) for one in records]
+        known = [k for k, value in enumerate(values) if value is not None and value == value]
+        known.sort(key=values.__getitem__, reverse=column.down != self.reverse)
+        unknown = set(range(len(values))).difference(known)
+        return [records[k] for k in (*known, *sorted(unknown))]
+
+    def _fitting_columns(self) -> Sequence[TableColumn[Record]]:
+        """The first columns that there is room for, and at least one."""
+        ends = accumulate(column.width + 1 for column in self._all_columns)
+        return self._all_columns[: max(1, sum(end <= self.room for end in ends))]
 
     def _move_to(self, key: str | None) -> None:
-        keys = [self._key(one) for one in self.records]
-        if key in keys and self.row_count == len(keys):
+        if key is not None and key in self.rows:
             self._wanted = None
-            self.move_cursor(row=keys.index(key), animate=False)
+            self.move_cursor(row=self.get_row_index(key))
 
-    def _text(self, cell: Cell, column: TableColumn[Record], place: int) -> Text:
-        words, tone = (cell, "") if isinstance(cell, str) else cell
-        style = tone if tone in ("", "bold", "dim") else rich_color(self, tone)
-        right = column.down and place > 0
-        text = safe(words, MAX_CELL)
-        return Text(
-            text if right else f" {text}",
-            style,
-            no_wrap=True,
-            overflow="ellipsis",
-            justify="right" if right else "left",
-        )
-
-    def _words_of(self, record: Record) -> str:
+    def _has(self, record: Record, word: str) -> bool:
+        """Whether a word is written in any column, also in one that there is no room for."""
         cells = (column.cell(record) for column in self._all_columns)
-        return " ".join(cell if isinstance(cell, str) else cell[0] for cell in cells).lower()
+        return any(word in (cell if isinstance(cell, str) else cell[0]).lower() for cell in cells)
 
 
 class FilterInput(Input):
@@ -281,7 +296,8 @@ class FilterInput(Input):
 
     def on_input_changed(self, message: Input.Changed) -> None:
         message.stop()
-        self._table.keep(self.value)
+        if self.value != self._table.filter_text:
+            self._table.keep(self.value)
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
         message.stop()
@@ -296,7 +312,3 @@ class FilterInput(Input):
         self._table.keep("")
         self._table.focus()
         self.remove()
-
-
-def _missing(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))

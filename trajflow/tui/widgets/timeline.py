@@ -19,6 +19,8 @@ PAST, FORECAST, NOW, CURSOR = "━┻", "╌┴", "◆", "●"
 """Letters of the line; of the past and of the forecast also those at a step."""
 STATE_WIDTH = 10
 """Columns at the right for the time that is shown."""
+NARROW = 60
+"""Columns below which the line has no words at its ends."""
 
 
 class Timeline(Widget):
@@ -71,6 +73,8 @@ class Timeline(Widget):
         self.release_mouse()
 
     def _labels(self, view: View) -> tuple[str, str]:
+        if self.size.width < NARROW:
+            return " ", " "
         past, forecast = (1 - view.history) * view.dt, view.horizon * view.dt
         return f" past {time_after(past)} ", f" {time_after(forecast)} forecast"
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
 from trajflow.browse.view import Floats, SplitSummary, View
-from trajflow.tui.format import clock, number
+from trajflow.tui.format import clock
 from trajflow.tui.render.scene import agent_letter
-from trajflow.tui.widgets.tables import RecordTable, TableColumn, number_column, word_column
+from trajflow.tui.widgets.tables import (
+    RecordTable,
+    TableColumn,
+    number_column,
+    score_column,
+    word_column,
+)
 
-SCORES = {"energy_score": "energy", "min_ade": "minADE", "min_fde": "minFDE", "ood_score": "OOD"}
-WRITTEN = {"ood_score": "{:.3f}".format}
-"""How scores are written that do not have three significant digits."""
+SCORED = ("energy_score", "min_ade", "min_fde", "ood_score")
+AGENT_SCORED = ("ood_score", "min_ade", "energy_score", "min_fde")
+"""Columns of windows and of agents, the most important ones first."""
 
 
 class WindowTable(RecordTable[int]):
@@ -32,7 +40,7 @@ them. A window that is chosen here is shown on the map; `enter` goes to the map.
                 word_column("scene", 12, self._scene),
                 TableColumn("time", 7, lambda n: clock(self._seconds(n)), self._seconds),
                 number_column("agents", 7, lambda n: int(self.summary.targets[n]), str),
-                *(self._score_column(key, name) for key, name in SCORES.items()),
+                *(score_column(key, partial(self._score, key), empty="") for key in SCORED),
                 TableColumn("window", 7, lambda n: str(n + 1), lambda n: n),
             ],
             str,
@@ -44,11 +52,8 @@ them. A window that is chosen here is shown on the map; `enter` goes to the map.
         self.show(range(summary.count))
         self.choose(str(index))
 
-    def _score_column(self, key: str, name: str) -> TableColumn[int]:
-        def value(index: int) -> float:
-            return float(self.scores[key][index]) if key in self.scores else float("nan")
-
-        return number_column(name, 7, value, WRITTEN.get(key, number), empty="")
+    def _score(self, key: str, index: int) -> float:
+        return float(self.scores[key][index]) if key in self.scores else math.nan
 
     def _scene(self, index: int) -> str:
         return self.summary.store_scenes[int(self.summary.scene[index])]
@@ -71,8 +76,7 @@ stands out on the map; `enter` goes to the map.
         super().__init__(
             [
                 TableColumn("agent", 14, self._agent, lambda n: self.view.labels[n], down=False),
-                self._score_column("ood_score", 6),
-                *(self._score_column(key) for key in ("min_ade", "energy_score", "min_fde")),
+                *(score_column(key, partial(self._score, key)) for key in AGENT_SCORED),
                 word_column("type", 10, lambda n: self.view.agent_types[n]),
             ],
             str,
@@ -88,10 +92,6 @@ stands out on the map; `enter` goes to the map.
     def _agent(self, agent: int) -> str:
         return f"{agent_letter(self.view, agent)} {self.view.labels[agent]}"
 
-    def _score_column(self, key: str, width: int = 7) -> TableColumn[int]:
-        def value(agent: int) -> float:
-            view = self.view
-            scores = view.ood_score if key == "ood_score" else view.metrics.get(key)
-            return float("nan") if scores is None else float(scores[agent])
-
-        return number_column(SCORES[key], width, value, WRITTEN.get(key, number))
+    def _score(self, key: str, agent: int) -> float:
+        scores = self.view.ood_score if key == "ood_score" else self.view.metrics.get(key)
+        return math.nan if scores is None else float(scores[agent])
