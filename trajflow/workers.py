@@ -188,7 +188,7 @@ def _by_dask(
 
     with ExitStack() as stack:
         client = _client(dask, stack)
-        futures = client.map(partial(_alone, _plugins, work), items, pure=False)
+        futures = client.map(partial(_alone, _plugins, work), items, pure=False, key="part")
         index = {future.key: number for number, future in enumerate(futures)}
         finished = as_completed(futures)
         del futures  # Dask keeps a result for as long as there is a future of it.
@@ -216,6 +216,7 @@ def _client(dask: Dask, stack: ExitStack) -> "Client":
             n_workers=dask.workers,
             threads_per_worker=1,
             memory_limit=None,
+            silence_logs=logging.CRITICAL,  # an error of the work is ours to report
             dashboard_address="127.0.0.1:8787",
         )
         client = stack.enter_context(Client(stack.enter_context(cluster)))
@@ -241,7 +242,6 @@ def _client(dask: Dask, stack: ExitStack) -> "Client":
 def _kill(cluster: "LocalCluster", kind: type[BaseException] | None, *_: object) -> None:
     """Kill the workers after an error, where Dask waits some seconds for the parts in progress."""
     if kind is not None:
-        logging.getLogger("distributed").setLevel(logging.ERROR)
         for nanny in cluster.workers.values():
             nanny.auto_restart = False
             os.kill(nanny.pid, signal.SIGKILL)
