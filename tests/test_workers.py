@@ -3,7 +3,11 @@
 import json
 import os
 import signal
+import subprocess
 import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -45,6 +49,60 @@ def test_what_a_killed_process_did_is_done_again(tmp_path, request, dask):
     results = dict(compute(KilledOnce(tmp_path), range(4), jobs))
     assert (tmp_path / "killed").exists()
     assert results == {0: 0, 1: 10, 2: 20, 3: 30}
+
+
+ENDLESS = """
+import sys
+from pathlib import Path
+from trajflow.workers import Dask, compute
+
+sys.path.insert(0, "tests")
+from workers_support import Endless
+
+if __name__ == "__main__":
+    jobs = Dask(workers=2) if sys.argv[2] == "dask" else 2
+    try:
+        list(compute(Endless(Path(sys.argv[1])), range(6), jobs))
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+
+
+def is_running(process):
+    with suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")
+@pytest.mark.parametrize(
+    ("engine", "number"),
+    [("processes", signal.SIGINT), ("processes", signal.SIGKILL), ("dask", signal.SIGINT)],
+)
+def test_workers_end_with_their_command(tmp_path, engine, number):
+    if engine == "dask":
+        pytest.importorskip("distributed", reason=DASK)
+    script, marks = tmp_path / "endless.py", tmp_path / "marks"
+    script.write_text(ENDLESS)
+    marks.mkdir()
+    words = [sys.executable, script, marks, engine]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, start_new_session=True) as command:
+        while len(started := list(marks.iterdir())) < 2:
+            assert command.poll() is None
+            time.sleep(0.05)
+        group = os.killpg if number == signal.SIGINT else os.kill  # Ctrl-C is for all processes
+        group(command.pid, number)
+        said = command.communicate(timeout=20)[1].decode()
+    assert command.returncode == (130 if number == signal.SIGINT else -number)
+    assert "Traceback" not in said
+    assert "WARNING" not in said
+    for _ in range(100):
+        if not any(is_running(mark.name) for mark in started):
+            break
+        time.sleep(0.05)
+    assert not any(is_running(mark.name) for mark in started)
+    if (engine, number) == ("processes", signal.SIGINT):
+        assert not list(marks.iterdir())
 
 
 PLUGIN = """

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,3 +27,18 @@ registered: list[str] = []
 def registered_names(number):
     """What plugins have registered in this process."""
     return list(registered)
+
+
+@dataclass(frozen=True)
+class Endless:
+    """Work that takes long; the name of its process is a file in a folder while it runs."""
+
+    folder: Path
+
+    def __call__(self, number):
+        mark = self.folder / str(os.getpid())
+        mark.touch()
+        try:
+            time.sleep(100)
+        finally:
+            mark.unlink()

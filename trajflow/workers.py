@@ -5,6 +5,7 @@ The work itself is a function that can be pickled; it does not know which of the
 
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -15,14 +16,15 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
 
 from trajflow.errors import ConfigError, MissingExtra, TrajflowError
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, LocalCluster
 
 log = logging.getLogger("trajflow")
 Item = TypeVar("Item")
@@ -30,7 +32,7 @@ Result = TypeVar("Result")
 
 ATTEMPTS = 3
 """How often processes are started before giving up, if they are killed each time."""
-_busy = threading.Lock()
+_busy, _leaving = threading.Lock(), threading.Lock()
 _plugins: list[str] = []
 
 
@@ -123,10 +125,11 @@ def _by_processes(
 ) -> Iterator[tuple[int, Result]]:
     left = dict(enumerate(items))
     for _ in range(ATTEMPTS):
-        pool = ProcessPoolExecutor(min(jobs, len(left) or 1), get_context("spawn"), _one_thread)
+        pool = ProcessPoolExecutor(min(jobs, len(left) or 1), get_context("spawn"), _begin)
         try:
             running: dict[Future[Result], int] = {
-                pool.submit(_alone, _plugins, work, item): index for index, item in left.items()
+                pool.submit(_in_process, _plugins, work, item): index
+                for index, item in left.items()
             }
             while running:
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
@@ -137,6 +140,10 @@ def _by_processes(
             return
         except BrokenProcessPool:
             continue
+        except BaseException:
+            for process in pool._processes.values():
+                process.terminate()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)
     raise TrajflowError(
@@ -145,8 +152,32 @@ def _by_processes(
     )
 
 
-def _one_thread() -> None:
+def _begin() -> None:
+    """Use one thread, and end soon after a signal or with the process that started this one."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    if _leaving.acquire(blocking=False):  # The next signal must not interrupt the cleaning up.
+        sys.exit(128 + number)
+
+
+def _end_with_parent() -> None:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # of this thread
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
+
+
+def _in_process(plugins: Sequence[str], work: Callable[[Item], Result], item: Item) -> Result:
+    try:
+        return _alone(plugins, work, item)
+    except SystemExit as left:  # The pool would take the next item.
+        os._exit(int(left.code or 0))
 
 
 def _by_dask(
@@ -157,7 +188,7 @@ def _by_dask(
 
     with ExitStack() as stack:
         client = _client(dask, stack)
-        futures = client.map(partial(_alone, _plugins, work), items, pure=False)
+        futures = client.map(partial(_alone, _plugins, work), items, pure=False, key="part")
         index = {future.key: number for number, future in enumerate(futures)}
         finished = as_completed(futures)
         del futures  # Dask keeps a result for as long as there is a future of it.
@@ -185,9 +216,11 @@ def _client(dask: Dask, stack: ExitStack) -> "Client":
             n_workers=dask.workers,
             threads_per_worker=1,
             memory_limit=None,
+            silence_logs=logging.CRITICAL,  # an error of the work is ours to report
             dashboard_address="127.0.0.1:8787",
         )
         client = stack.enter_context(Client(stack.enter_context(cluster)))
+        stack.push(partial(_kill, cluster))
         log.info("dashboard: %s", client.dashboard_link)
         return client
     try:
@@ -204,6 +237,14 @@ def _client(dask: Dask, stack: ExitStack) -> "Client":
         if worker["nthreads"] > 1:
             log.warning("%s uses one of its %d threads: --nthreads 1", name, worker["nthreads"])
     return client
+
+
+def _kill(cluster: "LocalCluster", kind: type[BaseException] | None, *_: object) -> None:
+    """Kill the workers after an error, where Dask waits some seconds for the parts in progress."""
+    if kind is not None:
+        for nanny in cluster.workers.values():
+            nanny.auto_restart = False
+            os.kill(nanny.pid, signal.SIGKILL)
 
 
 def _alone(plugins: Sequence[str], work: Callable[[Item], Result], item: Item) -> Result:
