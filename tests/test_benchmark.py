@@ -2,10 +2,11 @@
 
 import dataclasses
 import json
+import os
 import shlex
 import signal
-import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -360,24 +361,32 @@ def as_version_0_1_0(results):
     (results / "plan.json").write_text(json.dumps(plan))
 
 
-def test_a_trial_that_fails_is_named_and_stopped_ones_can_go_on(places, tmp_path):
+def test_a_trial_that_fails_is_named_and_stopped_ones_can_go_on(
+    script, places, tmp_path, monkeypatch
+):
     settings = (*BRIEF, "train.epochs=100000")
     plan = plan_of(places, settings=settings)
     broken, slow = plan.trial("a-mmf-0"), plan.trial("b-mmf-0")
     RunFolder.create(broken.folder(tmp_path), Config(), {})
     words = (places.path, "-o", tmp_path, "--seeds", 1, "--baselines", "", "--jobs", 2)
-    command = [sys.executable, *command_of_script("pedestrians.py", *words, settings=settings)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 180
-    events = slow.folder(tmp_path) / EVENTS
-    said = []
-    while time.monotonic() < deadline and not any("failed" in line for line in said):
-        said.append(process.stderr.readline())
-    while time.monotonic() < deadline and not events.exists():
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    rest = process.communicate(timeout=180)[1]
-    assert process.returncode == 1, rest
+    events, said, done = slow.folder(tmp_path) / EVENTS, [], threading.Event()
+    monkeypatch.setattr(harness, "_log", said.append)
+
+    def interrupt():
+        """Press Ctrl-C once one has failed and the other, which would never end, trains."""
+        end = time.monotonic() + 180
+        while not done.wait(0.05):
+            failed = any("failed" in line for line in said)
+            if (failed and events.exists()) or time.monotonic() > end:
+                os.kill(os.getpid(), signal.SIGINT)
+                return
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    code = script("pedestrians.py", *words, settings=settings)[0]
+    done.set()
+    thread.join()
+    assert code == 1, said
     failed = json.loads((tmp_path / "table.json").read_text())["failed"]
     assert list(failed) == ["a-mmf-0"]
     assert "made with other settings" in failed["a-mmf-0"]

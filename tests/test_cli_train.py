@@ -101,9 +101,9 @@ def test_to_resume_a_finished_run_keeps_what_was_fitted_to_it(trajflow, tiny, tm
 
 
 def endless(fork, tiny, path):
-    """Words of a training that ends only when it is stopped, without a race before it."""
+    """Words of a training that ends when it is stopped, or after minutes; no race before it."""
     words = ["train", str(fork), "--out", str(path), *tiny, "--no-race"]
-    return [*words, "--set", "train.epochs=100000"]
+    return [*words, "--set", "train.epochs=100000", "--set", "train.time_limit=120"]
 
 
 @pytest.fixture
@@ -235,7 +235,11 @@ def test_runs_without_a_name_get_one_that_is_free(tmp_path):
 def test_an_interrupted_training_saves_and_goes_on(fork, tiny, tmp_path, once_started, number):
     path = tmp_path / "run"
     stop = partial(os.kill, os.getpid(), number)
-    code, out, said = once_started(endless(fork, tiny, path), path, stop)
+    before = signal.signal(number, signal.default_int_handler)  # nohup ignores SIGHUP
+    try:
+        code, out, said = once_started(endless(fork, tiny, path), path, stop)
+    finally:
+        signal.signal(number, before)
     assert code == 128 + number
     assert (path / "resume.safetensors").is_file()
     assert RunFolder.open(path).damages() == []
