@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trajflow.browse.browser import Session
     from trajflow.datasets.schema import Tracks
 
-Place = tuple[Path, Path, str]
+SplitPath = tuple[Path, Path, str]
 """The folder of a run, a store, and a split of it."""
 MAX_STEPS = 60_000
 """Steps that are drawn at most; of larger stores, whole tracks are left out evenly."""
@@ -49,14 +49,14 @@ def warm_up(session: Session) -> None:
     """Nothing: the process has then loaded what takes seconds."""
 
 
-def open_run(session: Session, place: Place) -> SplitSummary:
+def open_run(session: Session, split: SplitPath) -> SplitSummary:
     """Load a run and the windows of a split."""
-    return session.browser(*place).summary()
+    return session.browser(*split).summary()
 
 
 def show_window(
     session: Session,
-    place: Place,
+    split: SplitPath,
     index: int,
     options: SamplingOptions,
     past: Floats | None = None,
@@ -66,7 +66,7 @@ def show_window(
 
     Another past, [A, T, D], may stand for the stored one.
     """
-    browser = session.browser(*place)
+    browser = session.browser(*split)
     view = browser.view(index, options, past)
     if beside is None:
         return view, None
@@ -74,32 +74,32 @@ def show_window(
 
 
 def rank_windows(
-    session: Session, place: Place, by: str
+    session: Session, split: SplitPath, by: str
 ) -> Iterator[tuple[float, Mapping[str, Floats]]]:
     """Score all windows of a split: the share that is done, and scores by name [W] at the end."""
-    browser = session.browser(*place)
+    browser = session.browser(*split)
     for done, total, scores in browser.rank(by):
         yield done / max(1, total), {} if scores is None else dict(browser.ranked)
 
 
-def preview_run(session: Session, place: Place) -> View:
+def preview_run(session: Session, split: SplitPath) -> View:
     """A busy window of a run."""
-    return session.browser(*place).preview()
+    return session.browser(*split).preview()
 
 
 def plot_window(
-    session: Session, place: Place, index: int, options: SamplingOptions, level: float | None
+    session: Session, split: SplitPath, index: int, options: SamplingOptions, level: float | None
 ) -> bytes:
     """The PNG that `trajflow plot` draws of a window, counted from 0."""
     from trajflow.inference.plot import plot_forecasts
 
-    run, data, split = place
+    run, data, name = split
     with TemporaryDirectory() as folder:
         out = plot_forecasts(
             run,
             data,
             Path(folder) / "window.png",
-            split=split,
+            split=name,
             windows=[index],
             samples=options.samples,
             steps=options.steps,
