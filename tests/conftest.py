@@ -3,6 +3,7 @@
 import gc
 import io
 import os
+import signal
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -44,6 +45,12 @@ LONGEST = (
 )
 """Files that take longest. They come first, so that no process of `-n 2` works on one alone at the
 end."""
+
+
+def pytest_configure():
+    """Hear Ctrl-C also where the tests run in the background, whose shell ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

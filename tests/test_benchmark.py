@@ -364,7 +364,7 @@ def as_version_0_1_0(results):
 def test_a_trial_that_fails_is_named_and_stopped_ones_can_go_on(
     script, places, tmp_path, monkeypatch
 ):
-    settings = (*BRIEF, "train.epochs=100000")
+    settings = (*BRIEF, "train.epochs=100000", "train.time_limit=240")
     plan = plan_of(places, settings=settings)
     broken, slow = plan.trial("a-mmf-0"), plan.trial("b-mmf-0")
     RunFolder.create(broken.folder(tmp_path), Config(), {})
