@@ -242,6 +242,8 @@ def _client(dask: Dask, stack: ExitStack) -> "Client":
 def _kill(cluster: "LocalCluster", kind: type[BaseException] | None, *_: object) -> None:
     """Kill the workers after an error, where Dask waits some seconds for the parts in progress."""
     if kind is not None:
+        # Connections to killed workers would be reported after `silence_logs` has ended.
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
         for nanny in cluster.workers.values():
             nanny.auto_restart = False
             os.kill(nanny.pid, signal.SIGKILL)
