@@ -1,6 +1,7 @@
 """`trajflow report`: one HTML file about a run that needs nothing else."""
 
 import json
+import os
 import re
 import shutil
 from html.parser import HTMLParser
@@ -130,9 +131,14 @@ def test_without_an_ood_report_it_says_how_to_make_one(page, run, fork):
 
 
 def test_data_is_found_by_the_last_evaluation(trajflow, run, page, tmp_path):
-    out = tmp_path / "again.html"
+    out, last = tmp_path / "again.html", next(run.glob("evaluation-*.json"))
+    earlier = json.loads(last.read_text())
+    earlier["protocol"]["data"] = str(tmp_path)  # a folder, but not the last one
+    (run / "evaluation-earlier.json").write_text(json.dumps(earlier))
+    os.utime(run / "evaluation-earlier.json", (0, 0))
     assert trajflow("report", run, "-o", out, "--panels", "1")[:2] == (0, f"{out}\n")
     assert Table(out.read_text()).rows == Table(page).rows
+    (run / "evaluation-earlier.json").unlink()
 
 
 def test_a_run_that_does_not_know_its_tracks_asks_for_them(trajflow, trained, tmp_path):

@@ -20,7 +20,7 @@ from trajflow.datasets.store import Store, open_store
 from trajflow.errors import DataError, RunError
 from trajflow.evaluation.comparison import evaluate_baselines
 from trajflow.evaluation.evaluate import evaluate_run
-from trajflow.evaluation.report import reports_in
+from trajflow.evaluation.report import PREFIX, read_report
 from trajflow.evaluation.scores import EvaluationOptions
 from trajflow.html_report import page
 from trajflow.html_report import windows as example_windows
@@ -110,8 +110,9 @@ def _data_of(folder: RunFolder) -> str:
     Raises:
         RunError: There is none.
     """
-    names = {str(report["protocol"]["data"]) for report in reports_in(folder.path)}
-    there = [name for name in sorted(names) if Path(name).is_dir()]
+    files = sorted(folder.path.glob(f"{PREFIX}*.json"), key=lambda file: file.stat().st_mtime_ns)
+    names = [str(read_report(file)["protocol"]["data"]) for file in files]
+    there = [name for name in names if Path(name).is_dir()]
     if not there:
         raise RunError(
             f"{folder.path} does not say where its tracks are; name them: "
