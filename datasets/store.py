@@ -56,7 +56,8 @@ def open_store(path: str | PathLike[str]) -> "Store":
     if not exists(folder):
         old = folder.with_name(f"{folder.name}.partial") / "replaced"
         hint = f"; an interrupted overwrite left the old one at {old}" if old.is_dir() else ""
-        raise DataError(f"no store at {folder}{hint}; import data to make one")
+        what = "store" if folder.suffix in ("", ".zarr") else "file or store"
+        raise DataError(f"no {what} at {folder}{hint}; import data to make a store")
     read_attributes(folder)
     checksums = Checksums.read_from(folder)
     attrs = parse_bounded_json(checksums.read(GROUP))["attributes"]
