@@ -255,3 +255,16 @@ def test_what_followed_counts_from_the_step_on_at_which_it_is_known():
     assert not shares.of("hall", 9, np.ones(1), 0.1).any()
     assert shares.of("hall", 10, np.ones(1), 0.1)[0, 0] == pytest.approx(MOST)
     assert not shares.of("hall", 10, np.array([0.1]), 0.1).any()  # another class of speed
+
+
+def test_models_of_different_horizons_share_a_place():
+    walks, place = street(8), Place(1.0)
+    for step in range(40):
+        there = [name for name, walk in walks.items() if step in walk and step > T - 2]
+        there = [name for name in there if step - T + 1 in walks[name]]
+        place.push("", step, there, [walks[name][step] for name in there])
+        past = np.concatenate([np.zeros((0, T, 2)), *(past_of(walks[n], step) for n in there)])
+        horizon = F if step % 2 else F - 2
+        drawn = np.zeros((5, len(there), horizon, 2))
+        mixed = place.earlier_paths.mixed(place, "", step, past, there, drawn)
+        assert mixed.shape == drawn.shape

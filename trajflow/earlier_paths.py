@@ -173,7 +173,7 @@ class PathShares:
         self._sums: dict[tuple[str, int], _Sums] = {}
 
     def of(self, scene: str, now: int, speed: Floats, unit: float) -> Floats:
-        """The best shares of both ways in the forecasts known by `now`, [N, 2] for speeds [N].
+        """The best shares of both ways in the forecasts resolved by `now`, [N, 2] for speeds [N].
 
         `unit` is a horizon of typical steps, which makes the prior independent of lengths.
         """
@@ -187,16 +187,16 @@ class PathShares:
                 shares[group == number] = _best(sums.gain, sums.loss + PRIOR * unit * np.eye(2))
         return shares
 
-    def add(self, scene: str, known: int, speed: Floats, gain: Floats, loss: Floats) -> None:
-        """Count `Paths.terms` of forecasts [N] whose futures are known from step `known` on.
+    def add(self, scene: str, resolved_at: int, speed: Floats, gain: Floats, loss: Floats) -> None:
+        """Count `Paths.terms` of forecasts [N] whose futures are observed by step `resolved_at`.
 
-        Calls are in the order of `known`.
+        Calls are in the order of these steps.
         """
         group = np.digitize(speed, CLASSES)
         for number in np.unique(group).tolist():
             key, rows = (scene, number), group == number
             sums = self._sums.setdefault(key, _Sums(np.zeros(2), np.zeros((2, 2))))
-            sums.later.append((known, gain[rows].sum(0), loss[rows].sum(0)))
+            sums.later.append((resolved_at, gain[rows].sum(0), loss[rows].sum(0)))
 
     def packed(self) -> list[Any]:
         """All sums as JSON values."""
@@ -233,6 +233,11 @@ class _Forecast:
     agents: list[Hashable]
     drawn: Floats
     paths: Paths
+
+    @property
+    def resolved_at(self) -> int:
+        """The step with which the whole future is observed."""
+        return self.step + int(self.drawn.shape[2]) + int(self.offset > 0)
 
 
 class EarlierPaths:
@@ -274,7 +279,7 @@ class EarlierPaths:
             )
         self._now[scene] = now
         horizon = drawn.shape[2]
-        self._resolve(place, scene, horizon)
+        self._resolve(place, scene)
         memory = place.recall(scene, past, now, agents, TRACKS, horizon)
         paths = Paths.of(past, memory, place.scale)
         shares = self.shares.of(scene, now, paths.speed, horizon * place.scale)
@@ -293,17 +298,17 @@ class EarlierPaths:
         while sum(len(one.agents) for one in waiting) > MAX_WAITING:
             waiting.popleft()
 
-    def _resolve(self, place: Place, scene: str, horizon: int) -> None:
+    def _resolve(self, place: Place, scene: str) -> None:
         """Learn from the forecasts whose futures the place has."""
         waiting, latest = self._waiting.get(scene, deque()), place.latest(scene)
-        while waiting and waiting[0].step + horizon + (waiting[0].offset > 0) <= latest:
+        while waiting and waiting[0].resolved_at <= latest:
             one = waiting.popleft()
-            track = place.track(scene, one.agents, one.step + 1, horizon + 1)
+            track = place.track(scene, one.agents, one.step + 1, one.drawn.shape[2] + 1)
             future = track[:, :-1]
             if one.offset:
                 future = (1 - one.offset) * future + one.offset * track[:, 1:]
             terms = one.paths.terms(one.drawn, future)
-            self.shares.add(scene, one.step + horizon, one.paths.speed, *terms)
+            self.shares.add(scene, one.resolved_at, one.paths.speed, *terms)
 
 
 def _best(gain: Floats, loss: Floats) -> Floats:

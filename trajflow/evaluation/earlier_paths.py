@@ -37,9 +37,9 @@ class WithEarlierPaths:
         """Futures [S, B, A, F, D] of the last batch of `watching`; again with the same shares."""
         own = batch if self.predictor.format.memory else replace(batch, memory=None)
         drawn = self.predictor.forecast(own, samples, seed)
-        memory, known = batch.memory_window, self._batch
+        memory, truth = batch.memory_window, self._batch
         assert memory is not None
-        assert known is not None
+        assert truth is not None
         used = np.zeros((*batch.target.shape, 2)) if self._used is None else self._used
         scale = self.predictor.displacement_scale
         for number in np.lexsort((batch.start, batch.scene)).tolist():
@@ -51,7 +51,7 @@ class WithEarlierPaths:
                 now = int(batch.start[number]) + batch.past.shape[2] - 1
                 horizon = batch.future.shape[2]
                 used[number, targets] = self._shares.of(scene, now, paths.speed, horizon * scale)
-                terms = paths.terms(some, known.future[number, targets])
+                terms = paths.terms(some, truth.future[number, targets])
                 self._shares.add(scene, now + horizon, paths.speed, *terms)
             drawn[:, number, targets] = paths.mixed(some, used[number, targets])
         self._used = used
