@@ -167,7 +167,7 @@ def _memory_lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     paths = report["protocol"]["watched"] == "earlier paths"
     yield f"with {'earlier paths' if paths else 'memory'} of the place, as above, and without"
-    names_of = ("with paths", "plain draws") if paths else ("watched", "without memory")
+    names_of = ("with paths", "without paths") if paths else ("watched", "without memory")
     pair = zip(names_of, (report["mean"], report["unwatched"]["mean"]), strict=True)
     rows = [[name, *(mean[key] for key in names)] for name, mean in pair]
     yield table(["", *(SCORES[key] for key in names)], rows)

@@ -105,6 +105,22 @@ def street(people=12, gap=5):
     return {f"p{k}": corner(gap * k, 0.8 + 0.05 * (k % 5)) for k in range(people)}
 
 
+class Without:
+    """A predictor that leaves earlier paths out."""
+
+    def __init__(self, predictor):
+        self.predictor, self.displacement_scale = predictor, predictor.displacement_scale
+
+    def predict(self, past, place, earlier_paths, **options):
+        return self.predictor.predict(past, **options)
+
+
+def nearest(samples, walk, step):
+    """Mean distance of the truth to the nearest sample."""
+    truth = np.array([walk[step + k] for k in range(1, F + 1)])
+    return np.linalg.norm(samples - truth, axis=-1).mean(-1).min()
+
+
 def forecasts(predictor, walks, steps, **options):
     """Forecasts of all who are there, step by step, with and without earlier paths."""
     place = Place(predictor.displacement_scale)
@@ -118,6 +134,8 @@ def forecasts(predictor, walks, steps, **options):
                                              agents=[name], place=place, earlier_paths=True,
                                              **options)  # fmt: skip
                 result[name, step] = forecast.samples[:, 0]
+                if forecast.weights is not None:
+                    np.testing.assert_allclose(forecast.weights.sum(0), 1, rtol=1e-6)
     return result, place
 
 
@@ -132,8 +150,56 @@ def test_where_everyone_turns_forecasts_learn_to_turn():
         )
     assert np.mean(errors[True]) < 0.7 * np.mean(errors[False])
     speed = np.array([0.9 / place.scale])
-    shares = place.earlier_paths.shares.of("", 80, speed, F * place.scale)
+    shares = place.earlier_paths[0].shares.of("", 80, speed, F * place.scale)
     assert 0.5 < shares.sum() <= MOST + 1e-12
+
+
+def test_paths_replace_the_least_likely_of_chosen_futures_and_take_their_share_as_weight():
+    rng = np.random.default_rng(0)
+    drawn, future = rng.normal(size=(8, 1, F, 2)), rng.normal(size=(1, 2, 2, F, 2))
+    paths = Paths(future, np.ones((1, 2), bool), np.ones(1))
+    weights = np.array([9, 1, 8, 2, 7, 3, 6, 4])[:, None] / 40
+    mixed, new = paths.mixed(drawn, np.array([[0.25, 0.25]]), weights)
+    np.testing.assert_array_equal(mixed[[1, 3], 0], future[0, [0, 0], [0, 1]])
+    kept = [0, 2, 4, 5, 6, 7]
+    np.testing.assert_array_equal(mixed[kept], drawn[kept])
+    np.testing.assert_allclose(new[[1, 3], 0], 0.25)
+    np.testing.assert_allclose(new[kept, 0], weights[kept, 0] * 40 / 37 / 2)
+
+
+def test_gains_of_chosen_futures_follow_from_their_weighted_energy_score():
+    rng = np.random.default_rng(1)
+    truth, tracks = rng.normal(size=(1, F, 2)), rng.normal(size=(1, 2, 2, F, 2))
+    drawn, weights = rng.normal(size=(5, 1, F, 2)), rng.dirichlet(np.ones(5))[:, None]
+    paths = Paths(tracks, np.ones((1, 2), bool), np.ones(1))
+    gain, loss = paths.terms(drawn, truth, weights)
+    shares = np.array([0.1, 0.3])
+
+    def score(share):
+        """Of the mixture of the draws and both paths of both tracks."""
+        points = np.concatenate([drawn[:, 0], *tracks[0]])
+        of_paths = np.tile(share / 2, 2)
+        weight = np.concatenate([(1 - share.sum()) * weights[:, 0], of_paths])
+        apart = np.linalg.norm(points[:, None] - points, axis=(2, 3)) / F**0.5
+        to_truth = np.linalg.norm(points - truth, axis=(1, 2)) / F**0.5
+        return weight @ to_truth - weight @ apart @ weight / 2
+
+    falls = score(np.zeros(2)) - score(shares)
+    assert falls == pytest.approx(shares @ gain[0] - shares @ loss[0] @ shares / 2)
+
+
+def test_chosen_futures_learn_to_turn_by_shares_of_their_own():
+    predictor, walks = predictor_of(), street(8)
+    drawn, place = forecasts(predictor, walks, 60, select="kmeans", draws=40)
+    plain, _ = forecasts(Without(predictor), walks, 60, select="kmeans", draws=40)
+    late = [key for key in drawn if key[1] > 40]
+    error = [
+        np.mean([nearest(some[name, step], walks[name], step) for name, step in late])
+        for some in (drawn, plain)
+    ]
+    assert error[0] < 0.8 * error[1]
+    assert place.earlier_paths[1].shares.packed()
+    assert not place.earlier_paths[0].shares.packed()
 
 
 def test_paths_that_are_wrong_stay_out():
@@ -179,7 +245,7 @@ def test_what_was_learned_is_saved_with_the_place(tmp_path):
     place.save(tmp_path / "corner.npz")
     speed, again = np.array([0.3, 0.9]) / place.scale, Place.load(tmp_path / "corner.npz")
     unit = F * place.scale
-    saved = [p.earlier_paths.shares.of("", 1000, speed, unit) for p in (place, again)]
+    saved = [p.earlier_paths[0].shares.of("", 1000, speed, unit) for p in (place, again)]
     assert saved[0].any()
     np.testing.assert_allclose(*saved)
 
@@ -190,8 +256,6 @@ def test_what_does_not_go_together_is_refused():
     options = {"agents": ["a"], "place": place, "earlier_paths": True}
     with pytest.raises(ConfigError, match="needs place="):
         predictor.predict(past, agents=["a"], earlier_paths=True)
-    with pytest.raises(ConfigError, match="leave out select"):
-        predictor.predict(past, select="kmeans", **options)
     with pytest.raises(ConfigError, match="joint"):
         predictor_of(joint=True).predict(past, **options)
     predictor.predict(past, **options | {"place": place.at("", 9)})
@@ -219,7 +283,7 @@ def test_an_online_predictor_learns_between_the_steps_too():
             samples = [one.forecast().forecast.samples for one in (online, plain)]
             differ += not np.array_equal(*samples)
     assert differ > 50
-    shares = online.place.earlier_paths.shares
+    shares = online.place.earlier_paths[0].shares
     assert (
         shares.of("", 10_000, np.array([0.9]) / online.place.scale, F * online.place.scale).sum()
         > 0.3
@@ -242,8 +306,13 @@ def test_evaluate_scores_a_run_with_and_without_earlier_paths(store_of, trajflow
     assert any(name.endswith("-earlier-paths.json") for name in names)
     out = trajflow("evaluate", tmp_path / "run", data, "--earlier-paths", "--no-baselines")[1]
     assert "with paths" in out
-    assert "plain draws" in out
-    for more in (["--jobs", "2"], ["--select", "kmeans"], ["--ood"]):
+    assert "without paths" in out
+    words = ["--earlier-paths", "--select", "kmeans", "--json"]
+    code, out, said = trajflow("evaluate", tmp_path / "run", data, *words)
+    assert code == 0, said
+    report = json.loads(out)
+    assert report["mean"]["energy_score"] < 0.9 * report["unwatched"]["mean"]["energy_score"]
+    for more in (["--jobs", "2"], ["--ood"]):
         code, _, said = trajflow("evaluate", tmp_path / "run", data, "--earlier-paths", *more)
         assert code == 2
         assert "earlier" in said
@@ -266,5 +335,5 @@ def test_models_of_different_horizons_share_a_place():
         past = np.concatenate([np.zeros((0, T, 2)), *(past_of(walks[n], step) for n in there)])
         horizon = F if step % 2 else F - 2
         drawn = np.zeros((5, len(there), horizon, 2))
-        mixed = place.earlier_paths.mixed(place, "", step, past, there, drawn)
+        mixed, _ = place.earlier_paths[0].mixed(place, "", step, past, there, drawn)
         assert mixed.shape == drawn.shape

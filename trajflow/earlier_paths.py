@@ -4,13 +4,16 @@ Some draws of a forecast are replaced by paths that others walked here earlier. 
 from the forecasts of the place whose futures are known by now: the energy score of a mixture of
 draws and paths is quadratic in their shares, so sums over these forecasts give the best shares. No
 network is trained, and a place where earlier paths tell nothing keeps its plain draws.
+
+Chosen futures are spread out on purpose, and a path stands for several of them: it takes the place
+of the least likely ones, half as many as the share says, and the share becomes the paths' weight.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +31,8 @@ TRACKS = 8
 CLASSES = (0.3, 1.0)
 # Draws that are replaced at most, as a share.
 MOST = 0.7
+# Chosen futures that are replaced, over the share of the paths.
+OF_CHOSEN = 0.5
 # Weight of "no paths" in the shares, in forecasts with futures a horizon of typical steps apart.
 PRIOR = 2.0
 # Steps at the end of a track whose mean leads on where the track ends early.
@@ -72,26 +77,41 @@ class Paths:
         """The paths of some agents."""
         return Paths(self.future[rows], self.usable[rows], self.speed[rows])
 
-    def mixed(self, drawn: Floats, shares: Floats) -> Floats:
-        """Draws [S, N, F, D] of which the first are replaced, by shares of both ways [N, 2]."""
-        samples, result = len(drawn), drawn.copy()
-        ends = np.round(samples * np.cumsum(shares, 1)).astype(int)
+    def mixed(
+        self, drawn: Floats, shares: Floats, weights: Floats | None = None
+    ) -> tuple[Floats, Floats | None]:
+        """Draws [S, N, F, D] of which some are replaced, by shares of both ways [N, 2].
+
+        Of plain draws these are the first, of chosen futures with weights [S, N] the least likely.
+        """
+        result, shares_of = drawn.copy(), shares.sum(1)
+        part, order = 1.0, np.broadcast_to(np.arange(len(drawn))[:, None], drawn.shape[:2])
+        if weights is not None:
+            weights, part, order = weights.copy(), OF_CHOSEN, weights.argsort(0)
+        ends = np.round(part * len(drawn) * np.cumsum(shares, 1)).astype(int)
         for agent in np.flatnonzero((ends[:, -1] > 0) & self.usable.any(1)).tolist():
             tracks, first = np.flatnonzero(self.usable[agent]), 0
             for way, last in enumerate(ends[agent].tolist()):
                 chosen = tracks[np.arange(last - first) % len(tracks)]
-                result[first:last, agent] = self.future[agent, chosen, way]
+                result[order[first:last, agent], agent] = self.future[agent, chosen, way]
                 first = last
-        return result
+            if weights is not None:
+                own, paths = order[first:, agent], order[:first, agent]
+                weights[own, agent] *= (1 - shares_of[agent]) / weights[own, agent].sum()
+                weights[paths, agent] = shares_of[agent] / first
+        return result, weights
 
-    def terms(self, drawn: Floats, future: Floats) -> tuple[Floats, Floats]:
+    def terms(
+        self, drawn: Floats, future: Floats, weights: Floats | None = None
+    ) -> tuple[Floats, Floats]:
         """What replaced draws change in the energy score, to second order in the shares.
 
         With shares s the score of a forecast falls by s @ gain - s @ loss @ s / 2.
 
         Args:
-            drawn: The plain draws, [S, N, F, D].
+            drawn: Plain draws or chosen futures, [S, N, F, D].
             future: What followed, [N, F, D].
+            weights: Weights of chosen futures, [S, N].
 
         Returns:
             Gain [N, 2] and loss [N, 2, 2]; zero without a usable path.
@@ -101,14 +121,23 @@ class Paths:
         """
         weight = self.usable / np.maximum(self.usable.sum(1), 1)[:, None]
         draws = drawn.transpose(1, 0, 2, 3)
-        to_truth = _distance(draws, future[:, None]).mean(1)
-        apart = _distance(draws, np.roll(draws, 1, 1)).mean(1)
+        if weights is None:
+            share: Floats = np.full((1, len(drawn)), 1 / len(drawn))
+            apart = _distance(draws, np.roll(draws, 1, 1)).mean(1)
+        else:
+            share = weights.T
+            turned = ((np.roll(draws, k, 1), np.roll(share, k, 1)) for k in range(1, len(drawn)))
+            apart = sum(
+                ((_distance(draws, others) * share * their).sum(1) for others, their in turned),
+                start=np.zeros(len(future)),
+            )
+        to_truth = (_distance(draws, future[:, None]) * share).sum(1)
         ways = range(self.future.shape[2])
         gain, cross = np.zeros((2, len(future), len(ways)))
         for way in ways:
             path = self.future[:, :, way]
             for track in range(path.shape[1]):
-                to_draws = _distance(draws, path[:, None, track]).mean(1)
+                to_draws = (_distance(draws, path[:, None, track]) * share).sum(1)
                 cross[:, way] += weight[:, track] * to_draws
             own = (_distance(path, future[:, None]) * weight).sum(1)
             gain[:, way] = to_truth - own - apart + cross[:, way]
@@ -232,6 +261,7 @@ class _Forecast:
     offset: float
     agents: list[Hashable]
     drawn: Floats
+    weights: Floats | None
     paths: Paths
 
     @property
@@ -256,9 +286,10 @@ class EarlierPaths:
         past: Floats,
         agents: Sequence[Hashable],
         drawn: Floats,
+        weights: Floats | None = None,
         offset: float = 0.0,
-    ) -> Floats:
-        """Draws [S, N, F, D] of agents with earlier paths of a scene in them.
+    ) -> tuple[Floats, Floats | None]:
+        """Draws [S, N, F, D] of agents with earlier paths of a scene in them, and their weights.
 
         Args:
             place: The place, which has the steps before `now`.
@@ -266,7 +297,8 @@ class EarlierPaths:
             now: The present step.
             past: Pasts of the agents, [N, T, D].
             agents: Their ids.
-            drawn: Plain draws.
+            drawn: Plain draws or chosen futures.
+            weights: Weights of chosen futures, [S, N].
             offset: Share of a step by which the present is later than `now`.
 
         Raises:
@@ -283,8 +315,8 @@ class EarlierPaths:
         memory = place.recall(scene, past, now, agents, TRACKS, horizon)
         paths = Paths.of(past, memory, place.scale)
         shares = self.shares.of(scene, now, paths.speed, horizon * place.scale)
-        self._wait(scene, _Forecast(now, offset, list(agents), drawn, paths))
-        return paths.mixed(drawn, shares)
+        self._wait(scene, _Forecast(now, offset, list(agents), drawn, weights, paths))
+        return paths.mixed(drawn, shares, weights)
 
     def _wait(self, scene: str, forecast: _Forecast) -> None:
         """Keep the first forecast of each agent at a step."""
@@ -293,8 +325,11 @@ class EarlierPaths:
         rows = np.array([k for k, a in enumerate(forecast.agents) if a not in there], int)
         if len(rows):
             agents = [forecast.agents[k] for k in rows.tolist()]
+            weights = None if forecast.weights is None else forecast.weights[:, rows]
             drawn, paths = forecast.drawn[:, rows], forecast.paths.take(rows)
-            waiting.append(_Forecast(forecast.step, forecast.offset, agents, drawn, paths))
+            waiting.append(
+                replace(forecast, agents=agents, drawn=drawn, weights=weights, paths=paths)
+            )
         while sum(len(one.agents) for one in waiting) > MAX_WAITING:
             waiting.popleft()
 
@@ -307,7 +342,7 @@ class EarlierPaths:
             future = track[:, :-1]
             if one.offset:
                 future = (1 - one.offset) * future + one.offset * track[:, 1:]
-            terms = one.paths.terms(one.drawn, future)
+            terms = one.paths.terms(one.drawn, future, one.weights)
             self.shares.add(scene, one.resolved_at, one.paths.speed, *terms)
 
 

@@ -288,7 +288,7 @@ class Place:
                 "numbered": self._observations.numbered,
                 "agents": [name for _, name in keys],
                 "scene_of": [scene for scene, _ in keys],
-                "paths": self.earlier_paths.shares.packed(),
+                "paths": [paths.shares.packed() for paths in self.earlier_paths],
             }
             content = io.BytesIO()
             np.savez_compressed(
@@ -346,7 +346,8 @@ class Place:
             place._push(scenes[scene[rows[0]]], int(step[rows[0]]), agents, position[rows])
         place._latest = [int(facts["latest"][code]) for code in range(len(scenes))]
         place._observations.restore(velocity, number, int(facts["numbered"]))
-        place.earlier_paths = EarlierPaths(PathShares.unpacked(facts.get("paths", [])))
+        draws, chosen = (PathShares.unpacked(one) for one in facts.get("paths", [[], []]))
+        place.earlier_paths = EarlierPaths(draws), EarlierPaths(chosen)
         return place
 
     def after_fork(self) -> None:
@@ -361,7 +362,7 @@ class Place:
         self._observations = ObservationStore(self.max_observations, self.dims, RADIUS * self.scale)
         self._scenes: dict[str, int] = {}
         self._latest: list[int] = []
-        self.earlier_paths = EarlierPaths()
+        self.earlier_paths = EarlierPaths(), EarlierPaths()  # in plain draws, in chosen futures
 
 
 @dataclass(frozen=True)
@@ -373,26 +374,46 @@ class Moment:
     now: int | None = None
     offset: float = 0.0
 
-    def with_paths(self, past: Floats, agents: Sequence[Hashable], drawn: Floats) -> Floats:
+    def with_paths(
+        self,
+        past: Floats,
+        agents: Sequence[Hashable],
+        drawn: Floats,
+        weights: Floats | None = None,
+    ) -> tuple[Floats, Floats | None]:
         """Draws [S, B, A, F, D] of the agents of B scenes with earlier paths in them.
 
         Args:
             past: Positions at the last T steps, [B, A, T, D].
             agents: Ids of the A agents.
-            drawn: Plain draws.
+            drawn: Plain draws or chosen futures.
+            weights: Weights of chosen futures, [S, B, A].
+
+        Returns:
+            The same with paths in place of some, and the new weights.
 
         Raises:
             ConfigError: The number of scene names or ids does not fit the pasts, or the present is
                 before that of an earlier forecast with paths.
         """
-        result = drawn.copy()
+        drawn, weights = drawn.copy(), None if weights is None else weights.copy()
         for number, name in enumerate(self._scene_names(past, agents)):
-            now, some = self._step(name), drawn[:, number]
+            some = None if weights is None else weights[:, number]
             with self.place.locked() as place:
-                result[:, number] = place.earlier_paths.mixed(
-                    place, name, now, past[number], agents, some, self.offset
+                paths = place.earlier_paths[weights is not None]
+                drawn[:, number], some = paths.mixed(
+                    place,
+                    name,
+                    self._step(name),
+                    past[number],
+                    agents,
+                    drawn[:, number],
+                    some,
+                    self.offset,
                 )
-        return result
+            if weights is not None:
+                weights[:, number] = some
+        return drawn, weights
 
     def recall(self, past: Floats, agents: Sequence[Hashable], count: int, horizon: int) -> Floats:
         """Look up the tracks of others for the agents of B scenes, [B, A, K, T + F, D + 1].

@@ -242,7 +242,7 @@ def evaluate_run(
     predictor = load_predictor(place, device, options.steps)
     check_fit(predictor, store, data)
     if earlier_paths:
-        check_earlier_paths(predictor, options, jobs)
+        check_earlier_paths(predictor, jobs)
     config = run_settings(store, folder, options.fold)
     same = folder.read_record().get("store") == store.fingerprint()
     if same and config.data.fold != folder.config.data.fold:

@@ -237,8 +237,8 @@ class Predictor(Described, ABC):
                 with `model.memory`: at the scene "" and its last step, or where `place.at(scene,
                 now)` says. It needs `agents`, the ids as they were pushed. None: no memory.
             earlier_paths: Whether paths that others walked at the place earlier replace some of the
-                plain draws, as often as the place's earlier forecasts say; for any model that
-                draws agents one by one. Calls go forward in time.
+                samples, as often as the place's earlier forecasts say; for any model that draws
+                agents one by one. Calls go forward in time.
             types: Names of the types of the A agents, [A] or [*, A], for a model that was trained
                 with `model.types`; a name that it does not know, such as "", is an unknown type.
                 None: all are unknown.
@@ -250,8 +250,8 @@ class Predictor(Described, ABC):
             TrajflowError: A shape is wrong, an agent is bad, a scene has too many, or this model's
                 samples cannot be chosen so.
             ConfigError: OOD scores are wanted of a run without a detector, or at another `dt`; the
-                place does not fit the model or the ids; `earlier_paths` without a place, of chosen
-                samples or of a joint model; types are given to a model without.
+                place does not fit the model or the ids; `earlier_paths` without a place or of a
+                joint model; types are given to a model without.
         """
         if on_bad not in ("raise", "quarantine"):
             raise ConfigError(f"on_bad is 'raise' or 'quarantine', got {on_bad!r}")
@@ -271,7 +271,12 @@ class Predictor(Described, ABC):
         target[:, :count] = True
         # A bad agent draws noise like any other, so that the noise of the others stays theirs.
         moment = place.at() if isinstance(place, Place) else place
-        self._check_memory(moment, earlier_paths, wanted, dt_ratio)
+        if moment is not None:
+            self.check_place(moment.place, dt_ratio, earlier_paths)
+        if earlier_paths:
+            self.check_single()
+            if moment is None:
+                raise ConfigError("earlier_paths needs place=, where the paths were watched")
         memory = None
         if moment is not None and self.format.memory:
             memory = self._remembered(moment, full, count, agents)
@@ -279,17 +284,16 @@ class Predictor(Described, ABC):
         request, weights = Request.of(full, target, dt_ratio, memory, names), None
         if wanted is None:
             drawn, contexts = self._draw(request, samples, seed)
-            if earlier_paths and moment is not None:
-                shaped = drawn.reshape(samples, *full[:, :count].shape[:2], *drawn.shape[2:])
-                drawn = moment.with_paths(full[:, :count], agents, shaped).reshape(drawn.shape)
         else:
             drawn, weights = self._chosen(request, wanted, seed)
-            if bad is not None:
-                weights[:, bad.ravel()] = np.nan
-            weights = weights.reshape(samples, *lead)
             contexts = self._contexts(request) if ood else ()
+        if earlier_paths and moment is not None:
+            drawn, weights = _with_paths(moment, full[:, :count], agents, drawn, weights)
         if bad is not None:
             drawn[:, bad.ravel()] = np.nan
+            if weights is not None:
+                weights[:, bad.ravel()] = np.nan
+        weights = None if weights is None else weights.reshape(samples, *lead)
         drawn = drawn.reshape(samples, *lead, self.horizon, self.dims)
         # It was fitted without memory, at the seconds per step of the training.
         calibration = self.calibration if dt_ratio == 1 and place is None else None
@@ -320,27 +324,16 @@ class Predictor(Described, ABC):
                 f"{self.dims} and {scale:g}; make it by Place({scale:.6g}, dims={self.dims})"
             )
 
-    def _check_memory(
-        self,
-        moment: Moment | None,
-        earlier_paths: bool,
-        wanted: Selection | None,
-        dt_ratio: float,
-    ) -> None:
-        if moment is not None:
-            self.check_place(moment.place, dt_ratio, earlier_paths)
-        if not earlier_paths:
-            return
-        if moment is None:
-            raise ConfigError("earlier_paths needs place=, where the paths were watched")
-        if wanted is not None:
-            raise ConfigError(
-                "earlier paths replace plain draws; leave out select and draws, or earlier_paths"
-            )
+    def check_single(self) -> None:
+        """Refuse earlier paths of a joint model.
+
+        Raises:
+            ConfigError: The model is joint.
+        """
         if self.format.neighbors is None:
             raise ConfigError(
                 "earlier paths are for one agent, and a joint model draws all agents of a scene "
-                "together; leave out earlier_paths"
+                "together; forecast without earlier paths"
             )
 
     def _remembered(
@@ -473,3 +466,17 @@ class Predictor(Described, ABC):
         self, request: Request, wanted: Selection, seed: int | None
     ) -> tuple[Floats, Floats]:
         """Chosen futures [S, N, F, D] of the N targets and their weights [S, N]."""
+
+
+def _with_paths(
+    moment: Moment,
+    past: Floats,
+    agents: Sequence[object],
+    drawn: Floats,
+    weights: Floats | None,
+) -> tuple[Floats, Floats | None]:
+    """Draws [S, N, F, D] of all agents of scenes [B, A, T, D] with earlier paths in them."""
+    shape = (len(drawn), *past.shape[:2])
+    some = None if weights is None else weights.reshape(shape)
+    mixed, some = moment.with_paths(past, agents, drawn.reshape(*shape, *drawn.shape[2:]), some)
+    return mixed.reshape(drawn.shape), None if some is None else some.reshape(len(drawn), -1)
