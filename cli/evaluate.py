@@ -100,7 +100,7 @@ def evaluate(
         typer.Option(
             "--earlier-paths",
             help="Also score forecasts in which paths that others walked in the same recording "
-            "before replace some draws, as often as that was right so far.",
+            "before replace some samples, as often as that was right so far.",
         ),
     ] = False,
     clock: Annotated[
