@@ -20,6 +20,8 @@ from pathlib import Path
 
 SETTINGS = ("train.batch_size=256", "train.noise_samples=4", "train.threads=1", "train.epochs=1")
 AGENTS, HISTORY, HORIZON = 16, 8, 12
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(32 << 20), "MALLOC_TRIM_THRESHOLD_": str(256 << 20)}
+"""glibc keeps freed memory: else steps of equal size may return and fetch it each time, or not."""
 
 
 def main() -> None:
@@ -53,7 +55,7 @@ def main() -> None:
 
 def start_worker(checkout: Path, settings: list[str]) -> subprocess.Popen:
     """Start a process that trains with the code of a checkout."""
-    environment = os.environ | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
+    environment = os.environ | MALLOC | {"PYTHONPATH": str(checkout), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, __file__, "--worker", *SETTINGS, *settings]
     pipe = subprocess.PIPE
     return subprocess.Popen(

@@ -28,6 +28,13 @@ from trajflow import OnlineForecast, OnlinePredictor
 
 WARM_UP = 0.1
 """Share of the time after which memory must not grow."""
+BUSY = """
+import os
+os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+while True:
+    pass
+"""
+"""What busy processes run: they do not inherit a real-time priority."""
 FLAGS = ("late", "fewer_samples", "fallback", "stale")
 
 
@@ -91,7 +98,7 @@ class ProcessUsage:
 @contextmanager
 def busy_processes(count: int) -> Iterator[None]:
     """Run processes that use all the processor time they get."""
-    loop = [sys.executable, "-c", "while True: pass"]
+    loop = [sys.executable, "-c", BUSY]
     processes = [subprocess.Popen(loop) for _ in range(count)]
     try:
         yield

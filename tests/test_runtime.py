@@ -450,6 +450,27 @@ def test_the_runtime_is_small_and_knows_no_torch(path):
     assert min(more for _, more in told) < 60
 
 
+GROWTH = """
+import resource, sys
+import numpy as np
+from trajflow import Predictor
+def pages(): return int(open("/proc/self/statm").read().split()[1])
+predictor = Predictor.load(sys.argv[1])
+before = pages()
+for agents in range(100, 401, 10):
+    for _ in range(2):
+        predictor.predict(np.zeros((agents, 6, 2)), samples=10)
+print((pages() - before) * resource.getpagesize() / 2**20)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_each_new_number_of_agents_does_not_take_memory_of_its_own(path):
+    command = [sys.executable, "-c", GROWTH, path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 15
+
+
 def test_a_loop_without_torch_forecasts_what_its_past_gives(small):
     """An `OnlinePredictor` asks an export, and gets what the export says of the very same past."""
     online = OnlinePredictor(small, dt=0.4, samples=S, seed=3)

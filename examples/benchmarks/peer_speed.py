@@ -135,6 +135,14 @@ PEERS: dict[str, Callable[[int], Forecast]] = {
 }
 
 
+def own_name(path: Path | None) -> str:
+    """The row of a run or an exported model."""
+    facts = Model(path).facts(1)
+    if facts["backend"] != "onnx":
+        return "trajflow in torch" if path else "trajflow in torch, untrained"
+    return "trajflow exported" + (", int8" if facts["precision"] == "int8" else "")
+
+
 def own(method: Method, agents: int) -> Forecast:
     """The whole `predict` of a run or an exported model, or of an untrained network."""
     predictor = Model(method.model).load(1) if method.model else untrained_predictor()
@@ -220,7 +228,8 @@ def draw(rows: list[dict], target: Path) -> None:
     axes.set(
         xscale="log", xlabel="ms per agent, 64 agents at once, one core", ylabel="minADE of 20, m"
     )
-    axes.margins(0.2, 0.6)
+    axes.margins(0.1, 0.6)
+    axes.set_xlim(right=3 * axes.get_xlim()[1])  # room for the last name
     axes.grid(alpha=0.3)
     figure.tight_layout()
     figure.savefig(target, dpi=150)
@@ -253,7 +262,7 @@ def main() -> None:
     options = parser.parse_args()
     methods = []
     for path in options.models or [None]:
-        name = f"trajflow {path.name}" if path else "trajflow, untrained"
+        name = own_name(path)
         methods += [Method(name, model=path)]
         methods += [Method(f"{name}, learned samples", None, path, "learned")] * options.learned
     for name in PEERS:

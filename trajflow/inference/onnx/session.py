@@ -173,7 +173,9 @@ def _bound_memory() -> None:
     kind = ort.OrtMemoryInfo(
         "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
     )
-    arena = {"max_mem": MEMORY, "arena_extend_strategy": 1}
+    # Regions double (strategy 0): of regions as large as requested (1), no later call with one more
+    # agent can use any, and a loop with many agents grows to the bound.
+    arena = {"max_mem": MEMORY, "arena_extend_strategy": 0}
     arena |= {"initial_chunk_size_bytes": -1, "max_dead_bytes_per_chunk": -1}
     with suppress(Exception):  # the process may have registered an allocator of its own
         ort.create_and_register_allocator(kind, ort.OrtArenaCfg(arena))
