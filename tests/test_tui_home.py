@@ -91,6 +91,24 @@ def test_the_demo_is_there_where_nothing_is(empty):
     piloted(app_on(empty), play, LARGE)
 
 
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_a_gap_stays_between_the_table_and_its_scroll_bar(folder, size):
+    for k in range(60):
+        make_run(folder / "many" / f"run{k}", whole_training())
+
+    async def play(pilot):
+        app = pilot.app
+        await until(pilot, lambda: "63 runs, 1 store" in text_of(app))
+        await pilot.pause()
+        bar = app.screen.table.vertical_scrollbar.region
+        lines = [line.ljust(size[0]) for line in lines_of(app)[bar.y : bar.bottom]]
+        assert sum("done" in line for line in lines) > 5
+        assert all(line[bar.x - 1] == " " for line in lines)
+        assert any(line[bar.x - 2] != " " for line in lines)
+
+    piloted(app_on(folder), play, size)
+
+
 def test_vim_and_arrow_keys_choose(folder):
     async def play(pilot):
         app = pilot.app

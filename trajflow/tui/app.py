@@ -22,7 +22,7 @@ from textual.widgets import Static
 
 from trajflow.errors import TrajflowError
 from trajflow.text import safe
-from trajflow.tui.theme import DARK, LIGHT, muted_color, theme_named
+from trajflow.tui.theme import DARK, LIGHT, make_theme, muted_color, theme_named
 
 if TYPE_CHECKING:
     from trajflow.tui.engine import Engine, Task
@@ -130,8 +130,10 @@ class TrajflowApp(App[None]):
         resource_tracker.ensure_running()  # later stderr belongs to the screen, and it needs one
         super().__init__()
         self.place, self._warm_up = place, warm_up
-        for each in (DARK, LIGHT):
-            self.register_theme(each)
+        few_colors = self.console.color_system in ("standard", "windows")
+        self.set_class(few_colors, "-few-colors")
+        for name in ("dark", "light"):
+            self.register_theme(make_theme(name, few_colors))
         self.theme = theme_named(theme, self.available_themes)
 
     @cached_property

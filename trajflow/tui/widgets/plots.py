@@ -195,16 +195,13 @@ def paint_costs(
         """What is behind a cell: the corner of hidden costs stands out."""
         return tint if row <= row_of(0) and left <= column < column_of(0.5) else None
 
-    corner = "hurts and is not flagged"
-    begin = max(0, min(left, columns - len(corner)))
-    canvas.write(0, 0, "cost" * (begin == left), palette.foreground, bold=True)
-    canvas.write(0, begin, corner[:columns], red)
+    canvas.write(0, 0, "cost", palette.foreground, bold=True)
+    canvas.write(0, left, "hurts, not flagged", red)
     for power in range(math.ceil(low), math.floor(top) + 1):
         label = f"×{2.0**power:g}".rjust(left - 1)
         if canvas.free(row_of(power), 0, len(label)):
             canvas.write(row_of(power), 0, label, palette.muted)
-    for share in (0.0, 0.5, 1.0):
-        label = f"{100 * share:.0f} %" + " flagged" * (share == 0)
+    for share, label in ((0.0, "0 flagged"), (0.5, "50"), (1.0, "100 %")):
         column = min(column_of(share), columns - len(label))
         if canvas.free(rows - 1, column, len(label)):
             canvas.write(rows - 1, column, label, palette.muted)

@@ -187,6 +187,10 @@ class RecordTable(DataTable[DrawnCell], Generic[Record], inherit_bindings=False)
         """Columns of the terminal beside a gap and the scroll bar, whether it is there or not."""
         return self.outer_size.width - 1 - self.styles.scrollbar_size_vertical
 
+    def on_mount(self) -> None:
+        if self.app.has_class("-few-colors"):  # no colour of 16 is legible on the cursor and beside
+            self.cursor_foreground_priority = "css"
+
     def on_resize(self) -> None:
         if self.room != self._room:  # a filter below changes only the height
             self._room = self.room
