@@ -112,10 +112,9 @@ async def follow(pilot, word: str) -> None:
 
 def folder_of_runs(place: Path) -> Path:
     """The demo, and a run of it that looks as if it was being trained now."""
-    demo = unpack_demo(place / "cache")
     os.environ["HOME"] = str(place)
     runs = place / "crowd"
-    shutil.copytree(demo.folder, runs)
+    shutil.copytree(unpack_demo(place / "cache"), runs)
     half = shutil.copytree(runs / "demo", runs / "transformer-run")
     lines = (half / "events.jsonl").read_text().splitlines(keepends=True)
     (half / "events.jsonl").write_text("".join(lines[: 2 * len(lines) // 3]))

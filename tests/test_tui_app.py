@@ -244,6 +244,20 @@ def test_what_is_drawn_can_be_seen_on_the_background(theme, depth, folder):
     assert {ink: ratio for ink, ratio in ratios.items() if ratio < 4.5} == {}
 
 
+def test_no_key_of_the_footer_is_cut(folder):
+    async def play(pilot):
+        await until(pilot, lambda: pilot.app.screen.library.runs)
+        for width in (80, 97, 160, 84):
+            await pilot.resize_terminal(width, 24)
+            await pilot.pause()
+            keys = pilot.app.screen.query("FooterKey")
+            assert keys.first().action == "app.quit"
+            assert all(key.region.right <= width for key in keys)
+            assert len(keys) == 11 or width < 160
+
+    piloted(app_on(folder), play)
+
+
 def test_a_small_terminal_is_told_so_kindly_and_comes_back(folder):
     async def play(pilot):
         app = pilot.app

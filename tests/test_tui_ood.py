@@ -226,8 +226,8 @@ def test_help_defines_the_columns(run, fork):
 
 
 def test_the_dangerous_corner_is_marked():
-    points = [CostPoint("hidden", 0.05, 8.0, True), CostPoint("seen", 0.9, 8.0, False)]
-    lines = paint_costs(points, "hidden", (12, 40), Palette()).lines
+    points = [CostPoint("a", 0.05, 8.0, True, "a"), CostPoint("b", 0.9, 8.0, False, "b")]
+    lines = paint_costs(points, "a", (12, 40), Palette()).lines
     assert "not flagged" in lines[0]
     row, column = next((r, line.index("●")) for r, line in enumerate(lines) if "●" in line)
     assert column < 20

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +21,17 @@ from trajflow.library import Library, LibraryScanner
 
 ASSETS = Path(__file__).with_name("assets")
 ARCHIVE, PREVIEW = ASSETS / "demo.zip", ASSETS / "preview.npz"
+RUN, STORE = "demo", "crowd.zarr"
 Arrays = dict[str, NDArray[Any]]
 ARRAYS = ("past", "future", "target", "samples")
 WORDS = ("labels", "agent_types")
 SCALARS = {"scene": str, "start": int, "index": int, "count": int, "dt": float, "unit": str}
 
 
-@dataclass(frozen=True)
-class Demo:
-    """The folder of the demo, its run and its store."""
+def unpack_demo(cache: Path | None = None) -> Path:
+    """The folder of the demo in the user's cache, put there by the first call.
 
-    folder: Path
-
-    @property
-    def run(self) -> Path:
-        return self.folder / "demo"
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "crowd.zarr"
-
-
-def unpack_demo(cache: Path | None = None) -> Demo:
-    """The demo in the user's cache, put there by the first call; another call finds it whole.
-
-    Args:
-        cache: A folder instead of the user's cache.
+    It holds the run `RUN` and the store it was trained on.
 
     Raises:
         DataError: It cannot be written.
@@ -55,7 +40,7 @@ def unpack_demo(cache: Path | None = None) -> Demo:
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     place = (cache or home / "trajflow") / f"demo-{digest}"
     if place.is_dir():
-        return Demo(place)
+        return place
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f"{place.name}.", dir=place.parent))
@@ -69,7 +54,7 @@ def unpack_demo(cache: Path | None = None) -> Demo:
         raise DataError(
             f"the demo cannot be unpacked to {place}: {error}; set XDG_CACHE_HOME to another folder"
         ) from None
-    return Demo(place)
+    return place
 
 
 def scan_or_demo(scanner: LibraryScanner) -> Library:
@@ -81,7 +66,7 @@ def scan_or_demo(scanner: LibraryScanner) -> Library:
         demo = unpack_demo()
     except DataError as error:
         return replace(library, problem=str(error))
-    return replace(LibraryScanner(demo.folder).scan(), demo=demo.run)
+    return replace(LibraryScanner(demo).scan(), demo=demo / RUN)
 
 
 def pack(view: View) -> Arrays:

@@ -68,13 +68,6 @@ DARK, LIGHT = make_theme("dark"), make_theme("light")
 SHORT = {"dark": DARK.name, "light": LIGHT.name}
 
 
-def muted_color(theme: Theme) -> str:
-    """The colour of words that matter less."""
-    if theme.ansi:
-        return "ansi_bright_black"
-    return "#a8a8a8" if theme.dark else "#585858"
-
-
 def theme_named(name: str, available: Iterable[str]) -> str:
     """The full name of a theme.
 

@@ -235,14 +235,11 @@ class ForecastScreen(Screen[None]):
         if (index := self.bookmarks.after(self.index, way)) is not None:
             self._go(index)
 
-    def action_edge(self, last: int) -> None:
-        self._go(last * 10**9)
-
     def action_scene(self, way: int) -> None:
         if self.summary is not None:
-            firsts = [first for _, first in self.summary.scenes]
-            current = sum(first <= self.index for first in firsts) - 1
-            self._go(firsts[(current + way) % len(firsts)])
+            firsts = np.sort(np.unique(self.summary.scene, return_index=True)[1])
+            current = int(np.searchsorted(firsts, self.index, "right")) - 1
+            self._go(int(firsts[(current + way) % len(firsts)]))
 
     def action_random(self) -> None:
         if self.summary is not None:
@@ -359,10 +356,10 @@ class ForecastScreen(Screen[None]):
     def action_zoom_agent(self) -> None:
         if self.agent is None:
             self.action_agent(1)
-        self.scene.zoom_to_agent(not self.scene.zoomed)
+        self.scene.toggle_zoom()
 
     def action_side_view(self) -> None:
-        if self.view is not None and not self.scene.show_side(not self.scene.side):
+        if self.view is not None and not self.scene.toggle_side():
             self.app.show_message("these positions have no height: there is no side view")
 
     def action_sample_layer(self) -> None:
@@ -374,7 +371,7 @@ class ForecastScreen(Screen[None]):
     def action_follow(self) -> None:
         if self.agent is None:
             self.action_agent(1)
-        self.scene.follow(not self.scene.following)
+        self.scene.toggle_follow()
         self.app.show_message("following" if self.scene.following else "not following")
 
     @work(exclusive=True, group="picture")

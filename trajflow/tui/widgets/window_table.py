@@ -33,7 +33,7 @@ them. A window that is chosen here is shown on the map; `enter` goes to the map.
 """
 
     def __init__(self) -> None:
-        self.summary = SplitSummary(0, ())
+        self.summary = SplitSummary(0)
         self.scores: Mapping[str, Floats] = {}
         super().__init__(
             [
