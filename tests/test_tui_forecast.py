@@ -235,6 +235,27 @@ def test_side_by_side_with_constant_velocity_and_alone_again(run, fork):
     browsed(run, fork, play, LARGE)
 
 
+def test_windows_are_sorted_by_what_the_run_gains_on_another_forecaster(run, fork):
+    async def play(pilot, screen):
+        await press(pilot, screen, "W")
+        assert "gain" not in text_of(pilot.app)
+        await press(pilot, screen, "tab", "v")
+        await until(pilot, lambda: "gain" in text_of(pilot.app))
+        screen.windows.sort_by("gain")
+        await pilot.pause()
+        screen.windows.focus()
+        await press(pilot, screen, "g")
+        best = screen.second.mean("energy_score") - screen.view.mean("energy_score")
+        assert screen._scores["gain"].max() == pytest.approx(best)
+        await press(pilot, screen, "G")
+        worst = screen.second.mean("energy_score") - screen.view.mean("energy_score")
+        assert worst < best
+        await press(pilot, screen, "v")
+        assert "gain" not in text_of(pilot.app)
+
+    browsed(run, fork, play, LARGE)
+
+
 def test_another_run_is_chosen_from_a_list(run, fork, tmp_path):
     async def play(pilot, screen):
         await press(pilot, screen, "V")

@@ -170,11 +170,14 @@ class Browser:
                 )
         return forecaster
 
-    def rank(self, by: str) -> Iterator[tuple[int, int, Floats | None]]:
+    def rank(
+        self, by: str, forecaster: WindowForecaster | None = None
+    ) -> Iterator[tuple[int, int, Floats | None]]:
         """Score every window by one of `RANKINGS`, chunk by chunk.
 
         A window's score is the mean over its targets; its OOD score is the highest of them. All
-        scores of the forecasts are computed at once and kept in `ranked`.
+        scores of the run's forecasts are computed at once and kept in `ranked`; those of another
+        forecaster are not kept.
 
         Yields:
             Windows scored, windows, and the scores [W] once all are known.
@@ -184,17 +187,15 @@ class Browser:
         """
         if by not in RANKINGS:
             raise ConfigError(did_you_mean("ranking", by, RANKINGS))
-        if by not in self.ranked:
+        ranked = self.ranked if forecaster is None else {}
+        if by not in ranked:
             parts = []
             for rows in chunks(self.windows.target_counts):
-                parts.append(
-                    window_scores(self.forecaster, self.windows.gather(rows), by, self.miss)
-                )
+                batch = self.windows.gather(rows)
+                parts.append(window_scores(forecaster or self.forecaster, batch, by, self.miss))
                 yield int(rows[-1]) + 1, len(self), None
-            self.ranked |= {
-                name: np.concatenate([part[name] for part in parts]) for name in parts[0]
-            }
-        yield len(self), len(self), self.ranked[by]
+            ranked |= {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        yield len(self), len(self), ranked[by]
 
     def _edited(self, index: int, past: Floats) -> Bools:
         stored = self.windows.gather(np.array([index])).past[0]

@@ -212,11 +212,11 @@ def paint_axes(canvas: Canvas, port: Viewport, unit: str = "") -> None:
         text = tick_label(value, step)
         column = int((value - port.x) / port.scale + port.columns / 2) // 2 - len(text) // 2
         if canvas.free(canvas.rows - 1, column, len(text) + 1):  # and a gap before the next word
-            canvas.write(canvas.rows - 1, column, text, faint)
+            canvas.write(canvas.rows - 1, column, text, canvas.palette.muted)
     for value in up:
         row = int((port.y - value) / port.scale + port.rows / 2) // 4
         if 1 < row < canvas.rows - 1:
-            canvas.write(row, 0, tick_label(value, step), faint)
+            canvas.write(row, 0, tick_label(value, step), canvas.palette.muted)
 
 
 def _axis_names(canvas: Canvas, port: Viewport, unit: str) -> list[tuple[str, int, int]]:

@@ -205,8 +205,13 @@ class ForecastScreen(Screen[None]):
         self.remove_class("-agents" if name == "windows" else "-windows")
         self._fill_table()
         (self.shown_table or self.scene).focus()
-        if self.shown_table is self.windows:
-            self._rank(["energy_score", *["ood_score"] * self.summary.detects])
+        self._rank_table()
+
+    def _rank_table(self) -> None:
+        """Compute what the table of windows shows; with a forecaster beside, also the gain."""
+        if self.shown_table is self.windows and self.summary is not None:
+            wanted = {"energy_score": True, "ood_score": self.summary.detects, "gain": self.beside}
+            self._rank([name for name, shown in wanted.items() if shown])
 
     def on_data_table_row_highlighted(self, message: DataTable.RowHighlighted) -> None:
         """Show the chosen window, or let the chosen agent stand out."""
@@ -278,6 +283,8 @@ class ForecastScreen(Screen[None]):
             for by in names:
                 if by not in self._scores:
                     scored = self.app.engine.stream(tasks.rank_windows, self._place, by)
+                    if by == "gain" and self.beside is not None:
+                        scored = self.app.engine.stream(tasks.rank_gain, self._place, self.beside)
                     async for share, scores in scored:
                         self.call_later(show, f"scoring all windows, {share:.0%}")
                         self._scores |= scores
@@ -320,6 +327,8 @@ class ForecastScreen(Screen[None]):
     def _set_beside(self, beside: str | None) -> None:
         if beside is not None:
             self.beside = beside or None
+            self._scores.pop("gain", None)
+            self._rank_table()
             self.load()
 
     def _set_options(self, options: SamplingOptions) -> None:

@@ -76,7 +76,7 @@ class MetricsPanel(Widget):
             Text(safe(view.scene, self.columns), self.strong),
             Text(f"{self._place()}  at {clock(view.now)}", self.muted),
             Text(self._sampling(), self.muted),
-            Text(f"{safe(view.forecaster, 20)}, {1e3 * view.seconds:.0f} ms", self.muted),
+            Text(f"by {safe(view.forecaster, 20)} in {1e3 * view.seconds:.0f} ms", self.muted),
             *([Text("without memory", self.muted)] if view.without_memory else []),
         ]
 
