@@ -1,6 +1,7 @@
 """Home: what lies below a folder, the demo where nothing does, and what is opened from there."""
 
 import os
+import re
 import shutil
 import time
 
@@ -89,6 +90,19 @@ def test_the_demo_is_there_where_nothing_is(empty):
         matches(app, "home-demo")
 
     piloted(app_on(empty), play, LARGE)
+
+
+def test_the_end_of_a_long_name_is_shown(folder):
+    for k in (17, 18):
+        make_run(folder / f"one-of-many-long-names-of-runs-{k}", whole_training())
+
+    async def play(pilot):
+        await until(pilot, lambda: "5 runs, 1 store" in text_of(pilot.app))
+        await pilot.pause()
+        assert re.search(r"one-of-many-\S*…\S*-17 ", text_of(pilot.app))
+        assert re.search(r"one-of-many-\S*…\S*-18 ", text_of(pilot.app))
+
+    piloted(app_on(folder), play)
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE])

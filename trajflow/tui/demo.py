@@ -47,10 +47,12 @@ def unpack_demo(cache: Path | None = None) -> Path:
         try:
             with zipfile.ZipFile(ARCHIVE) as zipped:
                 zipped.extractall(beside)
-            _rename(beside, place)
+            beside.rename(place)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     except OSError as error:
+        if place.is_dir():  # another process was faster; its demo is as good
+            return place
         raise DataError(
             f"the demo cannot be unpacked to {place}: {error}; set XDG_CACHE_HOME to another folder"
         ) from None
@@ -87,12 +89,3 @@ def load_preview(path: Path = PREVIEW) -> View | None:
             return View(**fields)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
-
-
-def _rename(beside: Path, place: Path) -> None:
-    """Rename whole; if another process was faster, its demo is as good."""
-    try:
-        beside.rename(place)
-    except OSError:
-        if not place.is_dir():
-            raise

@@ -259,8 +259,9 @@ class CurvePainter:
             column = min(middle - len(text) // 2, canvas.columns - len(text))
             if canvas.free(last, column, len(text)):
                 canvas.write(last, column, text, muted)
-        if canvas.free(last, 0, len("epoch ")):
-            canvas.write(last, 0, "epoch", muted)
+        free = (k for k in range(canvas.columns) if canvas.free(last, k, len(" epoch ")))
+        if (column := next(free, None)) is not None:
+            canvas.write(last, column + 1, "epoch", muted)
 
     def draw(self, curve: Curve, order: int) -> None:
         canvas, palette = self.canvas, self.canvas.palette

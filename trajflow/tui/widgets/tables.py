@@ -70,7 +70,10 @@ class DrawnCell:
         return text
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self.text
+        text, room = self.text, options.max_width
+        if not self.right and len(text) > room > 8:  # names often differ at their ends only
+            text = text[: room - room // 2 - 1] + "…" + text[-(room // 2) :]
+        yield text
 
 
 def number_column(
