@@ -254,6 +254,10 @@ def test_no_key_of_the_footer_is_cut(folder):
             assert keys.first().action == "app.quit"
             assert all(key.region.right <= width for key in keys)
             assert len(keys) == 11 or width < 160
+        await pilot.press("question_mark")
+        await pilot.pause()
+        left = pilot.app.screen.query_one("HelpPanel").region.x
+        assert all(key.region.right <= left for key in pilot.app.screen.query("FooterKey"))
 
     piloted(app_on(folder), play)
 

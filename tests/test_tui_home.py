@@ -269,6 +269,7 @@ def test_the_table_of_runs_is_filtered(folder, size):
         assert "fork.zarr" not in text_of(app).split("half")[0]
         table, line = app.screen.table.region, app.screen.query_one("FilterInput").region
         assert (line.x, line.width, line.y) == (table.x, table.width, table.bottom)
+        assert lines_of(app)[line.y][: table.width].strip() == "stop"
         await pilot.press("escape")
         await until(pilot, lambda: len(app.screen.table.records) == 4)
         assert chosen(app) == "half"

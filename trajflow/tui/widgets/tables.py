@@ -288,7 +288,7 @@ class RecordTable(DataTable[DrawnCell], Generic[Record], inherit_bindings=False)
 class FilterInput(Input):
     """A line below a table whose words its rows must have; escape shows all rows again."""
 
-    DEFAULT_CSS = "FilterInput { height: 1; border: none; padding: 0 1; }"
+    DEFAULT_CSS = "FilterInput, FilterInput:focus { height: 1; border: none; padding: 0 1; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Show all", id="filter.close"),
         Binding("down", "table", "To the table", show=False, id="filter.table"),

@@ -64,7 +64,7 @@ class KeyFooter(Footer):
         super().__init__(show_command_palette=False)
 
     def compose(self) -> ComposeResult:
-        room, keys = self.app.size.width, list[Any](super().compose())
+        room, keys = self.size.width or self.app.size.width, list[Any](super().compose())
         for key in sorted(keys, key=lambda key: key.action not in ALWAYS):
             room -= cell_len(key.key_display + key.description) + 3
             if room >= 0:
