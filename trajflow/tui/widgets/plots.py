@@ -260,8 +260,8 @@ class CurvePainter:
             if canvas.free(last, column, len(text)):
                 canvas.write(last, column, text, muted)
         free = (k for k in range(canvas.columns) if canvas.free(last, k, len(" epoch ")))
-        if (column := next(free, None)) is not None:
-            canvas.write(last, column + 1, "epoch", muted)
+        if (gap := next(free, None)) is not None:
+            canvas.write(last, gap + 1, "epoch", muted)
 
     def draw(self, curve: Curve, order: int) -> None:
         canvas, palette = self.canvas, self.canvas.palette
