@@ -14,7 +14,7 @@ from rich.console import Console
 
 from trajflow.browse.view import View
 from trajflow.tui.render.colors import Palette
-from trajflow.tui.render.scene import Highlight, Layers, paint_scene
+from trajflow.tui.render.scene import Highlight, Layers, ScenePainter
 from trajflow.tui.render.viewport import Viewport, scene_points
 
 AGENTS, SAMPLES, HISTORY, HORIZON = 10, 20, 8, 12
@@ -55,7 +55,7 @@ def timed(view: View, layers: Layers, highlight: Highlight) -> list[float]:
     rows = []
     for _ in range(TIMES):
         marks = [time.thread_time()]
-        cells = paint_scene(view, port, Palette(), layers, highlight)
+        cells = ScenePainter(view, port, Palette(), layers, highlight).paint()
         marks.append(time.thread_time())
         strips = cells.strips()
         marks.append(time.thread_time())

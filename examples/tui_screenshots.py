@@ -22,14 +22,16 @@ from typing import Any
 import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 from rich.cells import cell_len
-from rich.color import Color, ColorSystem
+from rich.color import Color
 from rich.style import Style
+from textual import constants
 from textual.strip import Strip
 
 from trajflow.tui.app import TrajflowApp
 from trajflow.tui.demo import unpack_demo
 from trajflow.tui.theme import theme_named
 
+constants.COLOR_SYSTEM = "truecolor"
 SMALL, LARGE = (80, 24), (160, 48)
 VARIANTS = [(size, theme) for size in (SMALL, LARGE) for theme in ("dark", "light")]
 SCREENS = {
@@ -68,7 +70,6 @@ async def shoot(
 ) -> dict[str, tuple[bytes, str]]:
     """Press and wait; the screen as PNG and as SVG by size and theme."""
     app, pictures = TrajflowApp(runs), {}
-    app.console._color_system = ColorSystem.TRUECOLOR
     async with app.run_test(size=LARGE) as pilot:
         while not app.screen.library.runs:
             await pilot.pause(0.05)
@@ -112,10 +113,9 @@ async def follow(pilot, word: str) -> None:
 
 def folder_of_runs(place: Path) -> Path:
     """The demo, and a run of it that looks as if it was being trained now."""
-    demo = unpack_demo(place / "cache")
     os.environ["HOME"] = str(place)
     runs = place / "crowd"
-    shutil.copytree(demo.folder, runs)
+    shutil.copytree(unpack_demo(place / "cache"), runs)
     half = shutil.copytree(runs / "demo", runs / "transformer-run")
     lines = (half / "events.jsonl").read_text().splitlines(keepends=True)
     (half / "events.jsonl").write_text("".join(lines[: 2 * len(lines) // 3]))

@@ -85,7 +85,6 @@ async def windows(runs: Path, count: int) -> dict[str, object]:
     chance = np.random.default_rng(0)
     summary = SplitSummary(
         count,
-        (("walkers", 0),),
         scene=np.zeros(count, np.int64),
         store_scenes=("walkers",),
         seconds=np.arange(count) * DT,
@@ -141,7 +140,7 @@ async def agents(runs: Path, count: int) -> dict[str, object]:
         screen = ForecastScreen(Path("run"), Path("square.zarr"))
         await app.push_screen(screen)
         await pilot.pause()
-        screen.summary = SplitSummary(1, (("square", 0),))
+        screen.summary = SplitSummary(1)
         began = time.perf_counter()
         screen.show(view)
         await pilot.press("T")
@@ -187,9 +186,9 @@ SCENARIOS = ("starts", "runs", "windows", "agents")
 
 def measure(scenario: str, place: Path, options: argparse.Namespace) -> dict[str, object]:
     """One line, in a process of its own so that memory is not that of the line before."""
-    from trajflow.tui.demo import unpack_demo
+    from trajflow.tui.demo import RUN, unpack_demo
 
-    runs = folder_of_runs(place, unpack_demo(place / "cache").run, options.runs)
+    runs = folder_of_runs(place, unpack_demo(place / "cache") / RUN, options.runs)
     if scenario == "runs":
         return asyncio.run(home(runs))
     count = options.windows if scenario == "windows" else options.agents

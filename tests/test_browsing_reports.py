@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from ood_support import untrained
 
-from trajflow.browse.corrupted import CorruptedBrowser, ReportWindow
+from trajflow.browse.corrupted import CorruptedBrowser
+from trajflow.browse.view import ReportWindow
 from trajflow.config import Config
 from trajflow.datasets.store import open_store
 from trajflow.errors import ConfigError

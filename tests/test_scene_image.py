@@ -15,7 +15,7 @@ from trajflow.browse.view import SplitSummary
 from trajflow.datasets import open_store
 from trajflow.scene_image import SceneImage, load_image, north_up, save_image
 from trajflow.tui.render.colors import Palette, unpack_rgb
-from trajflow.tui.render.scene import Layers, paint_scene
+from trajflow.tui.render.scene import Layers, ScenePainter
 from trajflow.tui.render.viewport import Viewport
 from trajflow.tui.screens.forecast import ForecastScreen
 
@@ -104,9 +104,9 @@ def test_the_map_shows_the_image_dimmed_under_the_tracks_unless_it_is_switched_o
     view = view_of(samples=0)
     port = Viewport(0.0, 4.0, 0.25, 80, 80)
     image = SceneImage(halves(), north_up(0.25, (-10.0, 0.0), 40))
-    shown = paint_scene(view, port, DARK, image=image)
-    bare = paint_scene(view, port, DARK)
-    off = paint_scene(view, port, DARK, Layers(image=False), image=image)
+    shown = ScenePainter(view, port, DARK, image=image).paint()
+    bare = ScenePainter(view, port, DARK).paint()
+    off = ScenePainter(view, port, DARK, Layers(image=False), image=image).paint()
     assert off.back.tolist() == bare.back.tolist()
     assert (shown.code == bare.code).mean() > 0.9  # Strokes stay
     middle = unpack_rgb(shown.back[10])
@@ -124,7 +124,7 @@ def test_a_key_of_the_forecast_screen_hides_the_image(tmp_path):
         pilot.app.engine = Busy()
         screen = ForecastScreen(tmp_path / "a run", tmp_path / "plaza.zarr")
         await pilot.app.push_screen(screen)
-        screen.summary = SplitSummary(40, (("plaza", 0),))
+        screen.summary = SplitSummary(40)
         screen.show(view_of())
         await until(pilot, lambda: screen.scene.image is not None)
         shown = screen.scene.strips

@@ -6,6 +6,7 @@ from importlib import import_module
 from pkgutil import iter_modules
 
 import pytest
+from textual import constants
 from textual.binding import Binding
 from textual.dom import DOMNode
 from tui_support import (
@@ -183,17 +184,46 @@ BEHIND += ["block-cursor-blurred-background"]
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
-@pytest.mark.parametrize("system", ["TRUECOLOR", "EIGHT_BIT"])
-def test_words_can_be_read_on_every_surface(theme, system, folder):
+@pytest.mark.parametrize("system", ["TRUECOLOR", "EIGHT_BIT", "STANDARD"])
+def test_words_can_be_read_on_every_surface(theme, system, folder, monkeypatch):
     from rich.color import Color, ColorSystem
 
+    behind = BEHIND
+    if system == "STANDARD":  # all words on a cursor then have the colour of the cursor
+        monkeypatch.setattr(constants, "COLOR_SYSTEM", "standard")
+        behind = [name for name in BEHIND if "cursor" not in name]
     colors = TrajflowApp(folder, theme=theme).get_css_variables()
     shown = {
         name: Color.parse(colors[name]).downgrade(ColorSystem[system]).get_truecolor()
-        for name in (*WORDS, *BEHIND)
+        for name in (*WORDS, *behind)
     }
-    ratios = {(one, on): contrast(shown[one], shown[on]) for one in WORDS for on in BEHIND}
+    ratios = {(one, on): contrast(shown[one], shown[on]) for one in WORDS for on in behind}
     assert {pair: ratio for pair, ratio in ratios.items() if ratio < 4.5} == {}
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_header_cursor_and_rows_differ_in_16_colors(theme, folder, monkeypatch):
+    from rich.color import ColorSystem
+
+    monkeypatch.setattr(constants, "COLOR_SYSTEM", "standard")
+    make_run(folder / "half", age=1e5)
+
+    async def play(pilot):
+        await until(pilot, lambda: "2 runs" in text_of(pilot.app))
+        await pilot.pause()
+        looks = []
+        for word in ("minFDE", "done", "stopped"):
+            lines = pilot.app.screen._compositor.render_strips()
+            style = next(one.style for line in lines for one in line if word in one.text)
+            fore, back = (
+                color.downgrade(ColorSystem.STANDARD).get_truecolor()
+                for color in (style.color, style.bgcolor)
+            )
+            assert contrast(fore, back) >= 4.5, word
+            looks.append((back, bool(style.underline)))
+        assert len(set(looks)) == 3
+
+    piloted(app_on(folder, theme=theme), play)
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
@@ -212,6 +242,24 @@ def test_what_is_drawn_can_be_seen_on_the_background(theme, depth, folder):
     inks = (palette.foreground, palette.muted, *palette.hues)
     ratios = {f"{ink:06x}": contrast(shown(ink), shown(palette.background)) for ink in inks}
     assert {ink: ratio for ink, ratio in ratios.items() if ratio < 4.5} == {}
+
+
+def test_no_key_of_the_footer_is_cut(folder):
+    async def play(pilot):
+        await until(pilot, lambda: pilot.app.screen.library.runs)
+        for width in (80, 97, 160, 84):
+            await pilot.resize_terminal(width, 24)
+            await pilot.pause()
+            keys = pilot.app.screen.query("FooterKey")
+            assert keys.first().action == "app.quit"
+            assert all(key.region.right <= width for key in keys)
+            assert len(keys) == 11 or width < 160
+        await pilot.press("question_mark")
+        await pilot.pause()
+        left = pilot.app.screen.query_one("HelpPanel").region.x
+        assert all(key.region.right <= left for key in pilot.app.screen.query("FooterKey"))
+
+    piloted(app_on(folder), play)
 
 
 def test_a_small_terminal_is_told_so_kindly_and_comes_back(folder):

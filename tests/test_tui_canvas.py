@@ -17,7 +17,7 @@ from trajflow.tui.export import file_stem, forecast_csv, forecast_rrd, write_new
 from trajflow.tui.render.canvas import Canvas, dither
 from trajflow.tui.render.colors import Palette, quantize, unpack_rgb
 from trajflow.tui.render.raster import circles, density, smooth, spots, trace
-from trajflow.tui.render.scene import Highlight, Layers, paint_scene
+from trajflow.tui.render.scene import Highlight, Layers, ScenePainter
 from trajflow.tui.render.viewport import (
     Panes,
     Viewport,
@@ -206,7 +206,7 @@ def test_nice_lengths(length, found):
 
 def test_the_map_letters_who_is_forecast():
     view = view_of()
-    lines = paint_scene(view, port_of(view), Palette()).lines
+    lines = ScenePainter(view, port_of(view), Palette()).paint().lines
     text = "".join(lines)
     assert [text.count(one) for one in "ABC"] == [1, 1, 1]
     assert text.count("o") == 2
@@ -218,23 +218,23 @@ def test_the_map_letters_who_is_forecast():
 def test_layers_are_drawn_or_not():
     view = view_of()
     bare = Layers(samples="none", truth=False, neighbors=False, regions=False, axes=False)
-    lines = "".join(paint_scene(view, port_of(view), Palette(), bare).lines)
+    lines = "".join(ScenePainter(view, port_of(view), Palette(), bare).paint().lines)
     assert "x" not in lines
     assert "o" not in lines
     assert "├" not in lines
     assert "▀" not in lines
     assert "▀" in "".join(
-        paint_scene(view, port_of(view), Palette(), replace(bare, samples="density")).lines
+        ScenePainter(view, port_of(view), Palette(), replace(bare, samples="density")).paint().lines
     )
     assert "x" in "".join(
-        paint_scene(view, port_of(view), Palette(), replace(bare, truth=True)).lines
+        ScenePainter(view, port_of(view), Palette(), replace(bare, truth=True)).paint().lines
     )
 
 
 def test_the_order_of_samples_does_not_matter():
     view = view_of()
     turned = replace(view, samples=view.samples[::-1])
-    one, other = (paint_scene(each, port_of(view), Palette()) for each in (view, turned))
+    one, other = (ScenePainter(each, port_of(view), Palette()).paint() for each in (view, turned))
     assert one.lines == other.lines
     assert (one.back == other.back).all()
 
@@ -246,7 +246,9 @@ def test_the_map_moves_with_the_world():
         view, past=view.past + shift, future=view.future + shift, samples=view.samples + shift
     )
     bare = Layers(axes=False)
-    one, other = (paint_scene(each, port_of(each), Palette(), bare) for each in (view, moved))
+    one, other = (
+        ScenePainter(each, port_of(each), Palette(), bare).paint() for each in (view, moved)
+    )
     assert sum(a != b for a, b in zip("".join(one.lines), "".join(other.lines), strict=True)) < 12
 
 
@@ -257,7 +259,7 @@ def test_every_depth_shows_letters_and_only_its_colours(depth, dark):
     look = Palette.of(
         0x121212 if dark else 0xF7F7F7, 0xDADADA if dark else 0x222222, dark, depth, False
     )
-    cells = paint_scene(view, port_of(view), look)
+    cells = ScenePainter(view, port_of(view), look).paint()
     text = "".join(cells.lines)
     assert all(one in text for one in "ABC")
     if depth != "full":
@@ -282,7 +284,7 @@ def test_hues_are_different_ones_in_256_colours(dark):
 
 def test_the_agent_that_stands_out_is_brighter_than_others():
     view = view_of()
-    cells = paint_scene(view, port_of(view), Palette(), highlight=Highlight(agent=1))
+    cells = ScenePainter(view, port_of(view), Palette(), highlight=Highlight(agent=1)).paint()
     back = {cells.lines[row][column]: cells.back[row, column] for row, column in _letters(cells)}
     assert back["B"] == Palette().hue(1)
     assert back["A"] != Palette().hue(0)
@@ -297,7 +299,7 @@ def _letters(cells):
 def test_words_of_data_are_only_shown():
     evil = "[red]x[/]\x1b]0;y\x07\u202e\u4e2d"
     view = view_of(unit=evil, scene=evil, forecaster=evil)
-    cells = paint_scene(view, port_of(view), Palette(), caption=evil)
+    cells = ScenePainter(view, port_of(view), Palette(), caption=evil).paint()
     text = "".join(cells.lines)
     assert "\x1b" not in text
     assert "\u202e" not in text
@@ -311,7 +313,9 @@ def test_a_played_future_ends_where_it_is():
     port = port_of(view)
     ends = []
     for moment in (1.0, 2.5, 7.0, 99.0):
-        cells = paint_scene(view, port, Palette(), Layers(axes=False), Highlight(moment=moment))
+        cells = ScenePainter(
+            view, port, Palette(), Layers(axes=False), Highlight(moment=moment)
+        ).paint()
         ends.append(max(line.rfind("C") for line in cells.lines))
     assert ends == sorted(ends)
     assert len(set(ends)) == 3
@@ -320,7 +324,7 @@ def test_a_played_future_ends_where_it_is():
 @pytest.mark.parametrize("size", [(1, 1), (2, 3), (8, 3), (300, 2), (3, 80)])
 def test_any_size_can_be_painted(size):
     view = view_of(samples=1)
-    cells = paint_scene(view, Viewport.fit(view.past, 2 * size[0], 4 * size[1]), Palette())
+    cells = ScenePainter(view, Viewport.fit(view.past, 2 * size[0], 4 * size[1]), Palette()).paint()
     assert cells.code.shape == (size[1], size[0])
     assert [strip.cell_length for strip in cells.strips()] == [size[0]] * size[1]
 
@@ -331,14 +335,16 @@ def test_nobody_and_nothing_known_can_be_painted():
         view, past=np.full_like(view.past, np.nan), future=None, samples=view.samples[:0]
     )
     for each in (lost, replace(view, target=np.zeros(5, bool)), view_of(agents=80, beside=0)):
-        assert paint_scene(
-            each, port_of(view), Palette(), highlight=Highlight(agent=0, step=2)
-        ).strips()
+        assert (
+            ScenePainter(each, port_of(view), Palette(), highlight=Highlight(agent=0, step=2))
+            .paint()
+            .strips()
+        )
 
 
 def test_strips_say_what_the_cells_say():
     view = view_of()
-    cells = paint_scene(view, port_of(view), Palette())
+    cells = ScenePainter(view, port_of(view), Palette()).paint()
     for strip, line in zip(cells.strips(), cells.lines, strict=True):
         assert strip.text == line.replace("\u2800", " ")
 
@@ -410,7 +416,8 @@ def test_the_canvas_shows_the_painted_map():
     lines, _, canvas = played(view)
     look = look_of_dark(canvas)
     assert lines == [
-        line.replace("\u2800", " ").rstrip() for line in paint_scene(view, canvas.port, look).lines
+        line.replace("\u2800", " ").rstrip()
+        for line in ScenePainter(view, canvas.port, look).paint().lines
     ]
 
 
@@ -540,7 +547,7 @@ def test_ten_agents_of_twenty_samples_are_painted_quickly():
     port, times = port_of(view, 140, 45), []
     for _ in range(15):
         begin = time.thread_time()
-        paint_scene(view, port, Palette()).strips()
+        ScenePainter(view, port, Palette()).paint().strips()
         times.append(time.thread_time() - begin)
     begin = time.thread_time()
     sum(k * k for k in range(400_000))
@@ -552,10 +559,10 @@ def test_a_spread_narrower_than_a_cell_is_a_line():
     path = view.future[None] + np.linspace(-1, 1, 40)[:, None, None, None] * [0.0, 0.07]
     port = Viewport(1.0, 0.0, 0.05, 120, 80)
     layers = Layers(truth=False, axes=False)
-    lines = paint_scene(replace(view, samples=path), port, Palette(), layers).lines
+    lines = ScenePainter(replace(view, samples=path), port, Palette(), layers).paint().lines
     assert not any("▀" in line for line in lines)
     wide = view.future[None] + np.linspace(-1, 1, 40)[:, None, None, None] * [0.0, 0.4]
-    lines = paint_scene(replace(view, samples=wide), port, Palette(), layers).lines
+    lines = ScenePainter(replace(view, samples=wide), port, Palette(), layers).paint().lines
     assert any("▀" in line for line in lines)
 
 
@@ -594,7 +601,7 @@ def test_without_rerun_the_extra_is_named(monkeypatch):
 def test_following_keeps_the_agent_in_the_middle():
     async def follow(pilot, canvas):
         canvas.select(2)
-        canvas.follow(True)
+        canvas.toggle_follow()
 
     view = view_of()
     port = played(view, follow)[2].port

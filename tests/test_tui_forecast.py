@@ -157,7 +157,7 @@ def test_every_agent_of_500_is_reached_in_the_table_of_agents():
     async def play(pilot, screen):
         scores = np.r_[np.random.default_rng(0).permutation(400) / 100.0, np.full(100, np.nan)]
         view = view_of(agents=400, beside=100, samples=2, metrics={"min_ade": scores})
-        screen.summary = SplitSummary(40, (("plaza", 0),))
+        screen.summary = SplitSummary(40)
         screen.show(view)
         await pilot.press("T")
         await pilot.pause()
@@ -184,7 +184,7 @@ def test_every_agent_of_500_is_reached_in_the_table_of_agents():
 def test_a_table_that_is_too_long_says_how_many_rows_there_are():
     async def play(pilot, screen):
         view = view_of(agents=3100, beside=0, samples=1)
-        screen.summary = SplitSummary(40, (("plaza", 0),))
+        screen.summary = SplitSummary(40)
         screen.show(view)
         await pilot.press("T")
         await pilot.pause()
@@ -231,6 +231,27 @@ def test_side_by_side_with_constant_velocity_and_alone_again(run, fork):
         assert heads, text_of(pilot.app)
         await press(pilot, screen, "v")
         assert screen.second is None
+
+    browsed(run, fork, play, LARGE)
+
+
+def test_windows_are_sorted_by_what_the_run_gains_on_another_forecaster(run, fork):
+    async def play(pilot, screen):
+        await press(pilot, screen, "W")
+        assert "gain" not in text_of(pilot.app)
+        await press(pilot, screen, "tab", "v")
+        await until(pilot, lambda: "gain" in text_of(pilot.app))
+        screen.windows.sort_by("gain")
+        await pilot.pause()
+        screen.windows.focus()
+        await press(pilot, screen, "g")
+        best = screen.second.mean("energy_score") - screen.view.mean("energy_score")
+        assert screen._scores["gain"].max() == pytest.approx(best)
+        await press(pilot, screen, "G")
+        worst = screen.second.mean("energy_score") - screen.view.mean("energy_score")
+        assert worst < best
+        await press(pilot, screen, "v")
+        assert "gain" not in text_of(pilot.app)
 
     browsed(run, fork, play, LARGE)
 
@@ -370,8 +391,7 @@ def shown(size, name, keys=(), **given):
 
     async def play(pilot, screen):
         view = view_of(agents=3, beside=1, **given)
-        scenes, rules = (("plaza", 0),), ("kmeans",)
-        screen.summary = SplitSummary(40, scenes, rules)
+        screen.summary = SplitSummary(40, ("kmeans",))
         screen.show(view)
         for key in keys:
             await pilot.press(key)

@@ -1,6 +1,7 @@
 """Home: what lies below a folder, the demo where nothing does, and what is opened from there."""
 
 import os
+import re
 import shutil
 import time
 
@@ -89,6 +90,37 @@ def test_the_demo_is_there_where_nothing_is(empty):
         matches(app, "home-demo")
 
     piloted(app_on(empty), play, LARGE)
+
+
+def test_the_end_of_a_long_name_is_shown(folder):
+    for k in (17, 18):
+        make_run(folder / f"one-of-many-long-names-of-runs-{k}", whole_training())
+
+    async def play(pilot):
+        await until(pilot, lambda: "5 runs, 1 store" in text_of(pilot.app))
+        await pilot.pause()
+        assert re.search(r"one-of-many-\S*…\S*-17 ", text_of(pilot.app))
+        assert re.search(r"one-of-many-\S*…\S*-18 ", text_of(pilot.app))
+
+    piloted(app_on(folder), play)
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+def test_a_gap_stays_between_the_table_and_its_scroll_bar(folder, size):
+    for k in range(60):
+        make_run(folder / "many" / f"run{k}", whole_training())
+
+    async def play(pilot):
+        app = pilot.app
+        await until(pilot, lambda: "63 runs, 1 store" in text_of(app))
+        await pilot.pause()
+        bar = app.screen.table.vertical_scrollbar.region
+        lines = [line.ljust(size[0]) for line in lines_of(app)[bar.y : bar.bottom]]
+        assert sum("done" in line for line in lines) > 5
+        assert all(line[bar.x - 1] == " " for line in lines)
+        assert any(line[bar.x - 2] != " " for line in lines)
+
+    piloted(app_on(folder), play, size)
 
 
 def test_vim_and_arrow_keys_choose(folder):
@@ -237,6 +269,7 @@ def test_the_table_of_runs_is_filtered(folder, size):
         assert "fork.zarr" not in text_of(app).split("half")[0]
         table, line = app.screen.table.region, app.screen.query_one("FilterInput").region
         assert (line.x, line.width, line.y) == (table.x, table.width, table.bottom)
+        assert lines_of(app)[line.y][: table.width].strip() == "stop"
         await pilot.press("escape")
         await until(pilot, lambda: len(app.screen.table.records) == 4)
         assert chosen(app) == "half"

@@ -295,11 +295,11 @@ class TestDemo:
     def test_it_is_small_and_unpacked_whole(self, tmp_path):
         there = demo.unpack_demo(tmp_path)
         assert demo.unpack_demo(tmp_path) == there
-        found = LibraryScanner(there.folder).scan()
-        assert [run.path for run in found.runs] == [there.run]
+        found = LibraryScanner(there).scan()
+        assert [run.path for run in found.runs] == [there / demo.RUN]
         assert found.runs[0].weights
-        assert found.store_of(found.runs[0]).path == there.data
-        assert list(tmp_path.iterdir()) == [there.folder]
+        assert found.store_of(found.runs[0]).path == there / demo.STORE
+        assert list(tmp_path.iterdir()) == [there]
 
     def test_package_data_are_at_most_2_mb(self):
         folder = demo.ASSETS
@@ -308,7 +308,7 @@ class TestDemo:
     def test_every_byte_of_its_store_is_what_was_written(self, tmp_path):
         from trajflow.datasets.store import open_store
 
-        open_store(demo.unpack_demo(tmp_path).data).verify()
+        open_store(demo.unpack_demo(tmp_path) / demo.STORE).verify()
 
     def test_an_unpacking_that_fails_leaves_nothing(self, tmp_path, monkeypatch):
         def broken(self, place):
@@ -328,7 +328,7 @@ class TestDemo:
         from trajflow.browse.browser import Session
 
         there, known = demo.unpack_demo(tmp_path), load_preview()
-        view = Session().browser(there.run, there.data, "test").view(known.index)
+        view = Session().browser(there / demo.RUN, there / demo.STORE, "test").view(known.index)
         np.testing.assert_allclose(view.samples, known.samples, atol=1e-3)
 
     def test_a_view_survives_the_file(self, tmp_path):

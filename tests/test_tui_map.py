@@ -16,7 +16,7 @@ from trajflow.inference.loading import load_predictor
 from trajflow.inference.plot import numbered_windows
 from trajflow.runs import RunFolder, track_data
 from trajflow.tui.render.colors import Palette
-from trajflow.tui.render.scene import Highlight, Layers, paint_scene
+from trajflow.tui.render.scene import Highlight, Layers, ScenePainter
 from trajflow.tui.render.viewport import FROM_SIDE, Viewport, scene_points
 
 
@@ -123,7 +123,7 @@ def test_an_agent_without_a_known_future_is_drawn_at_one_of_its_samples():
     view = view_of(samples=5)
     for shown, layers in ((replace(view, future=None), Layers()), (view, Layers(truth=False))):
         port = port_of(view)
-        lines = paint_scene(shown, port, Palette(), layers, Highlight(moment=4.0)).lines
+        lines = ScenePainter(shown, port, Palette(), layers, Highlight(moment=4.0)).paint().lines
         places = {(int(d) // 4, int(r) // 2) for r, d in port.dots(view.samples[:, 1, 3])}
         assert "B" in {lines[row][column] for row, column in places}
         assert "o" not in "".join(lines[1:])
@@ -152,11 +152,11 @@ def test_one_key_zooms_to_the_selected_agent_and_back():
 def test_axes_have_names_and_the_unit_if_it_is_known():
     for unit, names in (("m", ["x [m] →", "y [m] ↑", "2 m ├"]), ("", ["x →", "y ↑", " 2 ├"])):
         view = view_of(unit=unit)
-        lines = paint_scene(view, port_of(view), Palette()).lines
+        lines = ScenePainter(view, port_of(view), Palette()).paint().lines
         assert lines[-1].endswith(names[0])
         assert lines[1].startswith(names[1])
         assert names[2] in lines[0]
-    bare = "".join(paint_scene(view, port_of(view), Palette(), Layers(axes=False)).lines)
+    bare = "".join(ScenePainter(view, port_of(view), Palette(), Layers(axes=False)).paint().lines)
     assert "→" not in bare
 
 
@@ -204,10 +204,10 @@ def test_the_side_view_is_the_map_of_x_and_z():
     )
     plane = Viewport.fit(scene_points(flat), 120, 80)
     layers = Layers(axes=False)
-    side = paint_scene(view, port, Palette(), layers).lines
-    assert [line.replace("from the side", " " * 13) for line in side] == paint_scene(
+    side = ScenePainter(view, port, Palette(), layers).paint().lines
+    assert [line.replace("from the side", " " * 13) for line in side] == ScenePainter(
         flat, plane, Palette(), layers
-    ).lines
+    ).paint().lines
 
 
 def test_the_copied_command_draws_the_window_that_is_shown(

@@ -129,7 +129,9 @@ def test_a_small_screen_turns_its_pages(run, fork):
     async def play(pilot, screen):
         await until(pilot, lambda: screen.report is not None)
         await showing(pilot, screen, "noise-2")
-        assert "hurts and is not" in text_of(pilot.app)
+        text = text_of(pilot.app)
+        for label in ("cost", "hurts, not flagged", "0 flagged", "50", "100 %"):
+            assert label in text
         await pilot.press("enter")
         await pilot.pause()
         assert "flagged hidden" not in text_of(pilot.app)
@@ -224,8 +226,8 @@ def test_help_defines_the_columns(run, fork):
 
 
 def test_the_dangerous_corner_is_marked():
-    points = [CostPoint("hidden", 0.05, 8.0, True), CostPoint("seen", 0.9, 8.0, False)]
-    lines = paint_costs(points, "hidden", (12, 40), Palette()).lines
+    points = [CostPoint("a", 0.05, 8.0, True, "a"), CostPoint("b", 0.9, 8.0, False, "b")]
+    lines = paint_costs(points, "a", (12, 40), Palette()).lines
     assert "not flagged" in lines[0]
     row, column = next((r, line.index("●")) for r, line in enumerate(lines) if "●" in line)
     assert column < 20

@@ -64,7 +64,7 @@ def test_memory_stays_flat_while_forecasts_are_played(tmp_path, rounds):
 @pytest.mark.slow
 @pytest.mark.parametrize("keys", [[], ["w"], ["d"]])
 def test_four_hundred_sizes(tmp_path, keys):
-    work = shutil.copytree(unpack_demo(tmp_path / "cache").folder, tmp_path / "work")
+    work = shutil.copytree(unpack_demo(tmp_path / "cache"), tmp_path / "work")
 
     async def play(pilot):
         await until(pilot, lambda: pilot.app.screen.library.runs)
@@ -110,7 +110,7 @@ def test_ten_thousand_keys(tmp_path, seed, stays, monkeypatch):
     monkeypatch.setattr(new_training, "start_training", refused)
     monkeypatch.setattr(training, "start_training", refused)
     monkeypatch.chdir(tmp_path)
-    work = shutil.copytree(unpack_demo(tmp_path / "cache").folder, tmp_path / "work")
+    work = shutil.copytree(unpack_demo(tmp_path / "cache"), tmp_path / "work")
     make_run(work / "other", whole_training())
     damaged_folders(work)
     processes, used = [], []

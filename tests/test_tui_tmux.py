@@ -72,8 +72,7 @@ def terminal(tmp_path):
 
 
 def test_open_browse_edit_judge_train_and_stop(tmp_path, terminal):
-    demo = unpack_demo(tmp_path / "cache")
-    work = shutil.copytree(demo.folder, tmp_path / "work")
+    work = shutil.copytree(unpack_demo(tmp_path / "cache"), tmp_path / "work")
     terminal.type(f"TERM=tmux-256color {sys.executable} -m trajflow tui {work}; echo left=$?\n")
     terminal.until("1 run, 1 store")
 

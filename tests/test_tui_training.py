@@ -29,9 +29,10 @@ from tui_support import (
 from trajflow.history import TrainingHistory
 from trajflow.jobs import running_job
 from trajflow.runs import RunFolder
-from trajflow.tui.format import duration
+from trajflow.tui.format import duration, short_path
 from trajflow.tui.render.colors import Palette
-from trajflow.tui.screens.new_training import NewTrainingScreen, StartDialog
+from trajflow.tui.screens.dialogs import StartDialog
+from trajflow.tui.screens.new_training import NewTrainingScreen
 from trajflow.tui.screens.training import TrainingScreen
 from trajflow.tui.widgets.plots import (
     Curve,
@@ -154,7 +155,7 @@ def test_a_form_starts_a_training_which_is_watched_and_stopped(tmp_path, fork, t
         app = pilot.app
         app.open_new_training(store)
         await until(pilot, lambda: isinstance(app.screen, NewTrainingScreen))
-        assert app.screen.query_one("#out", Input).value == str(run)
+        assert app.screen.query_one("#out", Input).placeholder == short_path(run)
         app.screen.query_one("#more", Input).value = " ".join(settings)
         app.screen.query_one("#limit", Input).value = "9m"
         await pilot.pause()
@@ -318,7 +319,7 @@ def test_a_folder_that_was_typed_stays_when_another_encoder_is_chosen(tmp_path, 
         await until(pilot, lambda: isinstance(app.screen, NewTrainingScreen))
         out = app.screen.query_one("#out", Input)
         app.screen.query_one("#encoder", Select).value = "tcn"
-        await until(pilot, lambda: out.value.endswith("fork-tcn-mmf"))
+        await until(pilot, lambda: out.placeholder.endswith("fork-tcn-mmf"))
         out.value = str(tmp_path / "mine")
         app.screen.query_one("#encoder", Select).value = "gru"
         await pilot.pause()
@@ -351,7 +352,7 @@ def test_a_folder_that_is_taken_is_refused_in_the_form(tmp_path, fork):
 class TestCurves:
     def test_a_straight_line_goes_from_corner_to_corner(self):
         x = np.arange(5.0)
-        cells = paint_curves([Curve("a", x, x)], "t", "x", (12, 40), Palette())
+        cells = paint_curves([Curve("a", x, x)], "t", (12, 40), Palette())
         drawn = [
             k for k, line in enumerate(cells.lines) if any(0x2800 < ord(c) < 0x28FF for c in line)
         ]
@@ -363,13 +364,13 @@ class TestCurves:
     )
     @pytest.mark.parametrize("size", [(4, 16), (9, 39), (40, 200)])
     def test_odd_values_are_drawn_or_left_out(self, y, size):
-        cells = paint_curves([Curve("a", np.arange(3.0), np.array(y))], "t", "x", size, Palette())
+        cells = paint_curves([Curve("a", np.arange(3.0), np.array(y))], "t", size, Palette())
         assert cells.code.shape == size
 
     def test_curves_are_told_apart_without_colours(self):
         x = np.arange(3.0)
         curves = [Curve(name, x, x + k) for k, name in enumerate(("one", "two"))]
-        shown = "\n".join(paint_curves(curves, "t", "x", (12, 60), Palette()).lines)
+        shown = "\n".join(paint_curves(curves, "t", (12, 60), Palette()).lines)
         assert shown.count("●") == shown.count("■") == 2
 
     def test_the_smooth_loss_is_a_mean_of_what_came_before(self):

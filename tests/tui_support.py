@@ -8,7 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from rich.color import ColorSystem
+from textual import constants
 
 from trajflow.config import Config
 from trajflow.tui.app import TrajflowApp
@@ -17,11 +17,11 @@ from trajflow.tui.engine import Engine
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 UPDATE = "TRAJFLOW_SNAPSHOTS"
 SMALL, LARGE = (80, 24), (160, 48)
+constants.COLOR_SYSTEM = "truecolor"  # whatever the terminal of the tests has
 
 
 def piloted(app, play, size=SMALL):
-    """Run an application without a terminal, in all colours, and play on it."""
-    app.console._color_system = ColorSystem.TRUECOLOR
+    """Run an application without a terminal and play on it."""
 
     async def main():
         async with app.run_test(size=size, notifications=True) as pilot:

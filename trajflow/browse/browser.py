@@ -71,15 +71,10 @@ class Browser:
 
     def summary(self) -> SplitSummary:
         """What is browsed."""
-        firsts = np.unique(self.windows.scene, return_index=True)
-        scenes = [
-            (self.store.scenes[code], int(first)) for code, first in zip(*firsts, strict=True)
-        ]
         predictor = self.forecaster.predictor
         learned = bool(predictor and predictor(1).sets)
         return SplitSummary(
             count=len(self),
-            scenes=tuple(sorted(scenes, key=lambda scene: scene[1])),
             selections=tuple(rule for rule in rules() if rule != "learned" or learned),
             scene=np.asarray(self.windows.scene),
             store_scenes=tuple(self.store.scenes),
@@ -93,9 +88,8 @@ class Browser:
     def batch(self, index: int, past: Floats | None = None) -> Batch:
         """One window as a batch of one scene.
 
-        Args:
-            index: Number of the window.
-            past: Another past, [A, T, D]; an agent without any observed step is not forecast.
+        Another past, [A, T, D], may stand for the stored one; an agent without any observed step
+        is then not forecast.
 
         Raises:
             ConfigError: There is no such window, or the past has another shape.
@@ -120,13 +114,9 @@ class Browser:
         past: Floats | None = None,
         forecaster: WindowForecaster | None = None,
     ) -> View:
-        """A window and its forecast.
+        """A window and its forecast, by the run or by another forecaster.
 
-        Args:
-            index: Number of the window, from 0.
-            options: How it is forecast.
-            past: Another past, [A, T, D].
-            forecaster: Who forecasts it; None: the run.
+        Another past, [A, T, D], may stand for the stored one.
 
         Raises:
             ConfigError: There is no such window or selection rule, or the past is empty.
@@ -161,10 +151,7 @@ class Browser:
         return self.view(max(some, key=lambda index: self.batch(index).targets))
 
     def other(self, name: str) -> WindowForecaster:
-        """Another forecaster of the same windows.
-
-        Args:
-            name: "cv", or the folder of another run.
+        """Another forecaster of the same windows: "cv", or the folder of another run.
 
         Raises:
             RunError: There is no such run, or it needs other windows.
@@ -183,14 +170,14 @@ class Browser:
                 )
         return forecaster
 
-    def rank(self, by: str) -> Iterator[tuple[int, int, Floats | None]]:
-        """Score every window, chunk by chunk.
+    def rank(
+        self, by: str, forecaster: WindowForecaster | None = None
+    ) -> Iterator[tuple[int, int, Floats | None]]:
+        """Score every window by one of `RANKINGS`, chunk by chunk.
 
         A window's score is the mean over its targets; its OOD score is the highest of them. All
-        scores of the forecasts are computed at once and kept in `ranked`.
-
-        Args:
-            by: One of `RANKINGS`.
+        scores of the run's forecasts are computed at once and kept in `ranked`; those of another
+        forecaster are not kept.
 
         Yields:
             Windows scored, windows, and the scores [W] once all are known.
@@ -200,17 +187,15 @@ class Browser:
         """
         if by not in RANKINGS:
             raise ConfigError(did_you_mean("ranking", by, RANKINGS))
-        if by not in self.ranked:
+        ranked = self.ranked if forecaster is None else {}
+        if by not in ranked:
             parts = []
             for rows in chunks(self.windows.target_counts):
-                parts.append(
-                    window_scores(self.forecaster, self.windows.gather(rows), by, self.miss)
-                )
+                batch = self.windows.gather(rows)
+                parts.append(window_scores(forecaster or self.forecaster, batch, by, self.miss))
                 yield int(rows[-1]) + 1, len(self), None
-            self.ranked |= {
-                name: np.concatenate([part[name] for part in parts]) for name in parts[0]
-            }
-        yield len(self), len(self), self.ranked[by]
+            ranked |= {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        yield len(self), len(self), ranked[by]
 
     def _edited(self, index: int, past: Floats) -> Bools:
         stored = self.windows.gather(np.array([index])).past[0]

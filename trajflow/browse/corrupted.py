@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from trajflow.browse.scores import BatchForecast, make_view
-from trajflow.browse.view import ReportWindow as ReportWindow
-from trajflow.browse.view import View
+from trajflow.browse.view import ReportWindow, View
 from trajflow.config import Config
 from trajflow.datasets.store import Store
 from trajflow.errors import ConfigError, did_you_mean
@@ -18,15 +17,7 @@ from trajflow.types import Batch
 
 
 class CorruptedBrowser:
-    """The windows behind one report, reproduced from its protocol.
-
-    Args:
-        predictor: Who forecasts them.
-        store: The tracks.
-        config: Configuration of the run.
-        terms: Terms of the report.
-        against: Other tracks, if the report compares with some.
-    """
+    """The windows behind one report of a run, reproduced from its terms and its tracks."""
 
     def __init__(
         self,
@@ -42,11 +33,7 @@ class CorruptedBrowser:
         self._corrupted: dict[str, list[Batch]] = {"": list(self._windows.batches)}
 
     def view(self, place: ReportWindow, samples: int = 20) -> View:
-        """A window as forecast.
-
-        Args:
-            place: Which window; its agent is the only one that is forecast.
-            samples: Futures.
+        """A window in which only the agent of `place` is forecast.
 
         Raises:
             ConfigError: There is no such corruption or window.

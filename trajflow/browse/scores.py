@@ -28,12 +28,7 @@ RANKINGS = ("energy_score", "min_ade", "min_fde", "miss_rate", "spread", OOD_SCO
 
 @dataclass(frozen=True)
 class BatchForecast:
-    """A forecast of one batch.
-
-    Attributes:
-        samples: Futures, [S, B, A, F, D]; NaN for agents that are not forecast.
-        weights: Probability of each selected sample, [S, B, A]; None for plain samples.
-    """
+    """Futures of a batch, [S, B, A, F, D], and the probability of selected ones, [S, B, A]."""
 
     samples: Floats
     weights: Floats | None = None
@@ -145,11 +140,7 @@ def window_scores(
 ) -> dict[str, Floats]:
     """Scores of each window by name, [B]: means over its targets, or the highest OOD score.
 
-    Args:
-        forecaster: The run or baseline.
-        batch: The windows.
-        by: The OOD score, or any other of `RANKINGS` for all of these.
-        miss: Distance of a miss, in the unit of the tracks.
+    Any of `RANKINGS` but the OOD score stands for all of them. `miss` is in the unit of the tracks.
 
     Raises:
         RunError: A baseline has no OOD score.

@@ -18,7 +18,6 @@ class SplitSummary:
 
     Attributes:
         count: W.
-        scenes: Name of each recording and its first window.
         selections: Rules of the run that can select samples.
         scene: Recording of each window, an index of `store_scenes`, [W].
         store_scenes: Names of the recordings of the store.
@@ -28,7 +27,6 @@ class SplitSummary:
     """
 
     count: int
-    scenes: tuple[tuple[str, int], ...]
     selections: tuple[str, ...] = ()
     scene: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     store_scenes: tuple[str, ...] = ()

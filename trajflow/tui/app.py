@@ -22,7 +22,7 @@ from textual.widgets import Static
 
 from trajflow.errors import TrajflowError
 from trajflow.text import safe
-from trajflow.tui.theme import DARK, LIGHT, muted_color, theme_named
+from trajflow.tui.theme import DARK, LIGHT, VARIABLES, make_theme, theme_named
 
 if TYPE_CHECKING:
     from trajflow.tui.engine import Engine, Task
@@ -89,10 +89,6 @@ class SmallTerminalScreen(ModalScreen[None]):
         Binding("q,Q,escape", "app.quit", "Quit", id="small.quit"),
     ]
 
-    @staticmethod
-    def fits(size: Size) -> bool:
-        return size.width >= MIN_SIZE.width and size.height >= MIN_SIZE.height
-
     def compose(self) -> ComposeResult:
         needs = f"The terminal is too small: trajflow needs {MIN_SIZE.width} x {MIN_SIZE.height}."
         yield Static(f"{needs}\nMake it larger, or press q to quit.")
@@ -130,8 +126,10 @@ class TrajflowApp(App[None]):
         resource_tracker.ensure_running()  # later stderr belongs to the screen, and it needs one
         super().__init__()
         self.place, self._warm_up = place, warm_up
-        for each in (DARK, LIGHT):
-            self.register_theme(each)
+        few_colors = self.console.color_system in ("standard", "windows")
+        self.set_class(few_colors, "-few-colors")
+        for name in ("dark", "light"):
+            self.register_theme(make_theme(name, few_colors))
         self.theme = theme_named(theme, self.available_themes)
 
     @cached_property
@@ -151,7 +149,8 @@ class TrajflowApp(App[None]):
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """What the style sheet needs and a theme need not have."""
-        return {"muted": muted_color(self.current_theme)}
+        theme = self.current_theme
+        return {"muted": "ansi_bright_black" if theme.ansi else VARIABLES["muted"][not theme.dark]}
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action of the screen but moves of a cursor, with its key."""
@@ -163,9 +162,8 @@ class TrajflowApp(App[None]):
             if name and each.binding.id and each.enabled and name not in names:
                 names.add(name)
                 key = self.get_key_display(each.binding)
-                yield SystemCommand(
-                    name, f"key {key}", self._runner(each.binding.action, each.node)
-                )
+                run = partial(self.run_action, each.binding.action, each.node)
+                yield SystemCommand(name, f"key {key}", run)
         yield SystemCommand("Theme", "choose among all themes", self.action_change_theme)
 
     def on_ready(self) -> None:
@@ -179,7 +177,8 @@ class TrajflowApp(App[None]):
 
     def on_resize(self, event: Resize) -> None:
         small = isinstance(self.screen, SmallTerminalScreen)
-        if SmallTerminalScreen.fits(event.size) == small:
+        width, height = event.size
+        if (width >= MIN_SIZE.width and height >= MIN_SIZE.height) == small:
             self.pop_screen() if small else self.push_screen(SmallTerminalScreen())
 
     def open_forecasts(self, run: Path, data: Path, split: str = "test") -> None:
@@ -257,9 +256,3 @@ class TrajflowApp(App[None]):
         from trajflow.tui.tasks import warm_up  # numpy would delay the first picture
 
         self.run_worker(self.engine.call(warm_up), exit_on_error=False)
-
-    def _runner(self, action: str, node: object) -> Callable[[], object]:
-        async def run() -> None:
-            await self.run_action(action, default_namespace=node)  # type: ignore[arg-type]
-
-        return run

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +21,17 @@ from trajflow.library import Library, LibraryScanner
 
 ASSETS = Path(__file__).with_name("assets")
 ARCHIVE, PREVIEW = ASSETS / "demo.zip", ASSETS / "preview.npz"
+RUN, STORE = "demo", "crowd.zarr"
 Arrays = dict[str, NDArray[Any]]
 ARRAYS = ("past", "future", "target", "samples")
 WORDS = ("labels", "agent_types")
 SCALARS = {"scene": str, "start": int, "index": int, "count": int, "dt": float, "unit": str}
 
 
-@dataclass(frozen=True)
-class Demo:
-    """The folder of the demo, its run and its store."""
+def unpack_demo(cache: Path | None = None) -> Path:
+    """The folder of the demo in the user's cache, put there by the first call.
 
-    folder: Path
-
-    @property
-    def run(self) -> Path:
-        return self.folder / "demo"
-
-    @property
-    def data(self) -> Path:
-        return self.folder / "crowd.zarr"
-
-
-def unpack_demo(cache: Path | None = None) -> Demo:
-    """The demo in the user's cache, put there by the first call; another call finds it whole.
-
-    Args:
-        cache: A folder instead of the user's cache.
+    It holds the run `RUN` and the store it was trained on.
 
     Raises:
         DataError: It cannot be written.
@@ -55,21 +40,23 @@ def unpack_demo(cache: Path | None = None) -> Demo:
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     place = (cache or home / "trajflow") / f"demo-{digest}"
     if place.is_dir():
-        return Demo(place)
+        return place
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f"{place.name}.", dir=place.parent))
         try:
             with zipfile.ZipFile(ARCHIVE) as zipped:
                 zipped.extractall(beside)
-            _rename(beside, place)
+            beside.rename(place)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     except OSError as error:
+        if place.is_dir():  # another process was faster; its demo is as good
+            return place
         raise DataError(
             f"the demo cannot be unpacked to {place}: {error}; set XDG_CACHE_HOME to another folder"
         ) from None
-    return Demo(place)
+    return place
 
 
 def scan_or_demo(scanner: LibraryScanner) -> Library:
@@ -81,7 +68,7 @@ def scan_or_demo(scanner: LibraryScanner) -> Library:
         demo = unpack_demo()
     except DataError as error:
         return replace(library, problem=str(error))
-    return replace(LibraryScanner(demo.folder).scan(), demo=demo.run)
+    return replace(LibraryScanner(demo).scan(), demo=demo / RUN)
 
 
 def pack(view: View) -> Arrays:
@@ -102,12 +89,3 @@ def load_preview(path: Path = PREVIEW) -> View | None:
             return View(**fields)
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
-
-
-def _rename(beside: Path, place: Path) -> None:
-    """Rename whole; if another process was faster, its demo is as good."""
-    try:
-        beside.rename(place)
-    except OSError:
-        if not place.is_dir():
-            raise

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from functools import partial
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -86,7 +87,7 @@ class Engine:
             pool, result = self._pool, asyncio.wrap_future(future)
             # The turn ends with the task, not with whoever awaits it: of many requests that are
             # dropped while a task runs, none reaches the process.
-            future.add_done_callback(self._release_turn(asyncio.get_running_loop()))
+            future.add_done_callback(partial(self._end_turn, asyncio.get_running_loop()))
             value: T = await result
         except BrokenProcessPool:
             if self._pool is pool:
@@ -140,12 +141,9 @@ class Engine:
                 raise TaskFailed(f"the model process cannot be started: {error}") from None
         raise AssertionError
 
-    def _release_turn(self, loop: asyncio.AbstractEventLoop) -> Callable[[Future[Any]], None]:
-        def release(_: Future[Any]) -> None:
-            with suppress(RuntimeError):  # the loop is closed: the application has ended
-                loop.call_soon_threadsafe(self._turn.release)
-
-        return release
+    def _end_turn(self, loop: asyncio.AbstractEventLoop, _: Future[Any]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the application has ended
+            loop.call_soon_threadsafe(self._turn.release)
 
 
 def _process(threads: int) -> ProcessPoolExecutor:

@@ -120,7 +120,7 @@ def forecast_rrd(view: View) -> bytes:
     def log(name: str, step: int, paths: Floats) -> None:
         recording.set_time("seconds", duration=step * view.dt)
         strips = [path[np.isfinite(path).all(-1)] for path in paths]
-        recording.log(name, lines([_plane(strip) for strip in strips if len(strip) > 1]))
+        recording.log(name, lines([strip for strip in strips if len(strip) > 1]))
 
     steps, horizon = view.past.shape[1], view.samples.shape[2]
     for step in range(1 - steps, 1):
@@ -139,8 +139,3 @@ def forecast_rrd(view: View) -> bytes:
 
 FORECASTS = {".csv": forecast_csv, ".rrd": forecast_rrd}
 """How forecasts are written, by the suffix of the file."""
-
-
-def _plane(path: Floats) -> Floats:
-    """A path [N, D] with two coordinates or three; a single one becomes the first of two."""
-    return np.pad(path, ((0, 0), (0, 1))) if path.shape[1] == 1 else path

@@ -82,6 +82,17 @@ def rank_windows(
         yield done / max(1, total), {} if scores is None else dict(browser.ranked)
 
 
+def rank_gain(
+    session: Session, split: SplitPath, beside: str
+) -> Iterator[tuple[float, Mapping[str, Floats]]]:
+    """As `rank_windows`: "gain", how much lower the energy score is than that of another one."""
+    browser = session.browser(*split)
+    *_, (_, _, own) = browser.rank("energy_score")
+    for done, total, scores in browser.rank("energy_score", browser.other(beside)):
+        gain = {} if scores is None or own is None else {"gain": scores - own}
+        yield done / max(1, total), gain
+
+
 def preview_run(session: Session, split: SplitPath) -> View:
     """A busy window of a run."""
     return session.browser(*split).preview()

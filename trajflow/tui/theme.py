@@ -1,4 +1,4 @@
-"""Two colour themes, dark and light, whose surfaces stay distinct in 256 colours.
+"""Two colour themes, dark and light, whose surfaces stay distinct in 256 and in 16 colours.
 
 A terminal behind ssh often has 256 colours only. Saturated dark surfaces then become the same
 black; greys keep their 24 levels, so backgrounds are grey and only accents are not.
@@ -25,6 +25,7 @@ COLORS = {
 }
 """The colours of the dark and of the light theme."""
 VARIABLES = {
+    "muted": ("#a8a8a8", "#585858"),
     "button-focus-text-style": ("bold underline", "bold underline"),
     "border": ("#4e4e4e", "#a8a8a8"),
     "border-blurred": ("#3a3a3a", "#c6c6c6"),
@@ -37,23 +38,34 @@ VARIABLES = {
     "footer-background": ("#1c1c1c", "#f4f4f4"),
     "footer-description-foreground": ("#a8a8a8", "#4e4e4e"),
 }
+FEW_COLORS = {
+    "primary": ("#55ffff", "#0000aa"),
+    "secondary": ("#55ffff", "#0000aa"),
+    "accent": ("#ffff55", "#aa00aa"),
+    "warning": ("#ffff55", "#aa00aa"),
+    "success": ("#55ff55", "#0000aa"),
+    "muted": ("#aaaaaa", "#000000"),
+    "block-cursor-background": ("#0000aa", "#0000aa"),
+    "block-cursor-foreground": ("#ffffff", "#ffffff"),
+    "block-cursor-blurred-background": ("#aaaaaa", "#aaaaaa"),
+    "block-cursor-blurred-foreground": ("#000000", "#000000"),
+    "footer-key-foreground": ("#ffff55", "#aa00aa"),
+    "footer-description-foreground": ("#aaaaaa", "#000000"),
+}
+"""What replaces the colours above in a terminal that has 16."""
 
 
-def _theme(name: str, column: int) -> Theme:
-    colors: dict[str, Any] = {key: pair[column] for key, pair in COLORS.items()}
-    variables = {key: pair[column] for key, pair in VARIABLES.items()}
-    return Theme(f"trajflow-{name}", dark=name == "dark", variables=variables, **colors)
+def make_theme(name: str, few_colors: bool = False) -> Theme:
+    """The theme "dark" or "light", for a terminal with 16 colours or with more."""
+    column = ("dark", "light").index(name)
+    pairs = COLORS | VARIABLES | (FEW_COLORS if few_colors else {})
+    values: dict[str, Any] = {key: pair[column] for key, pair in pairs.items()}
+    variables = {key: values.pop(key) for key in VARIABLES}
+    return Theme(f"trajflow-{name}", dark=name == "dark", variables=variables, **values)
 
 
-DARK, LIGHT = _theme("dark", 0), _theme("light", 1)
+DARK, LIGHT = make_theme("dark"), make_theme("light")
 SHORT = {"dark": DARK.name, "light": LIGHT.name}
-
-
-def muted_color(theme: Theme) -> str:
-    """The colour of words that matter less."""
-    if theme.ansi:
-        return "ansi_bright_black"
-    return "#a8a8a8" if theme.dark else "#585858"
 
 
 def theme_named(name: str, available: Iterable[str]) -> str:

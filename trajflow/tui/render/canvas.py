@@ -49,14 +49,6 @@ class Cells:
     bold: Bools
     transparent: int | None = None
 
-    @classmethod
-    def filled(cls, rows: int, columns: int, palette: Palette) -> Cells:
-        size = (rows, columns)
-        background = np.full(size, palette.background)
-        transparent = palette.background if palette.transparent else None
-        code, muted = np.full(size, BLANK), np.full(size, palette.muted)
-        return cls(code, muted, background, np.zeros(size, bool), transparent)
-
     @property
     def lines(self) -> list[str]:
         return [_text(row) for row in self.code]
@@ -68,13 +60,6 @@ class Cells:
         key = np.where(empty, self.back << 25 | self.back << 1, key)
         rows = zip(self.code, key, strict=True)
         return [_strip(_text(code), line, self.transparent) for code, line in rows]
-
-    def joined(self, other: Cells) -> Cells:
-        code, fore, back, bold = (
-            np.hstack([getattr(self, name), getattr(other, name)])
-            for name in ("code", "fore", "back", "bold")
-        )
-        return Cells(code, fore, back, bold, self.transparent)
 
 
 class Canvas:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from rich.color import ColorSystem
 from textual.color import Color
 
 from trajflow.browse.view import Floats, Ints
@@ -18,12 +17,8 @@ if TYPE_CHECKING:
     from textual.widget import Widget
 
 Depth = Literal["full", "256", "16"]
-DEPTHS: dict[int | None, Depth] = {
-    ColorSystem.TRUECOLOR.value: "full",
-    ColorSystem.EIGHT_BIT.value: "256",
-    ColorSystem.STANDARD.value: "16",
-    ColorSystem.WINDOWS.value: "16",
-}
+DEPTHS: dict[str | None, Depth] = {"256": "256", "standard": "16", "windows": "16"}
+"""By the name of Rich; all others are "full"."""
 DARK_HUES = (0x5AB4FF, 0xFFB454, 0x59D6A5, 0xF58FD0, 0xE8E06A, 0xB79CFF, 0xFF8272, 0x66D9E8)
 LIGHT_HUES = (0x0A62B8, 0xAF5F00, 0x007A57, 0xB0247E, 0x7A6A00, 0x6A3FD0, 0xC22A1C, 0x00728A)
 """Distinct for most people with colour blindness too; agents also have letters."""
@@ -85,8 +80,7 @@ class Palette:
 def palette_of(widget: Widget) -> Palette:
     """The palette for a widget in the current theme and its terminal."""
     app = widget.app
-    system = app.console._color_system
-    depth = DEPTHS.get(system.value if system else None, "full")
+    depth = DEPTHS.get(app.console.color_system, "full")
     dark = app.current_theme.dark
     if app.native_ansi_color:
         return Palette.of(0, 0, dark, "16", transparent=True)

@@ -84,12 +84,8 @@ def density(
 ) -> Floats:
     """How much lies on each pixel, [planes, rows, columns]; the sum is that of the weights.
 
-    Args:
-        traced: The dots.
-        plane: Plane of each line, [N].
-        weight: Weight of a dot of each line, [N].
-        planes: How many planes there are.
-        size: Cells from top to bottom and from left to right.
+    Each line has a plane, [N], and a weight of its dots, [N]; `size` is in rows and columns of
+    cells.
     """
     rows, columns = 2 * size[0], size[1]
     pixel = (traced.row >> 1) * columns + (traced.column >> 1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from functools import cached_property
 from string import ascii_letters, digits
-from typing import Literal
 
 import numpy as np
 
@@ -18,6 +17,8 @@ from trajflow.tui.render.raster import Trace, circles, density, smooth, spots, t
 from trajflow.tui.render.viewport import FROM_ABOVE, Viewport, paint_axes, paint_scale, single_width
 
 NAMES = ascii_letters[26:] + ascii_letters[:26] + digits
+SAMPLES = ("density", "paths", "none")
+"""How sampled paths are drawn."""
 MAX_SEGMENTS = 16_000
 """Segments of sampled paths that are drawn; of more samples, evenly chosen ones are."""
 TRAIL = 0.35
@@ -32,7 +33,7 @@ MAX_DOTS = 1e6
 class Layers:
     """What is drawn."""
 
-    samples: Literal["density", "paths", "none"] = "density"
+    samples: str = SAMPLES[0]
     truth: bool = True
     neighbors: bool = True
     regions: bool = False
@@ -40,12 +41,10 @@ class Layers:
     image: bool = True
 
     def toggled(self, name: str) -> Layers:
-        values = {name: not getattr(self, name)}
-        return replace(self, **values)  # type: ignore[arg-type]
+        return replace(self, **{name: not getattr(self, name)})  # type: ignore[arg-type]
 
     def next_samples(self) -> Layers:
-        ways: tuple[Literal["density", "paths", "none"], ...] = ("density", "paths", "none")
-        return replace(self, samples=ways[(ways.index(self.samples) + 1) % len(ways)])
+        return replace(self, samples=SAMPLES[(SAMPLES.index(self.samples) + 1) % len(SAMPLES)])
 
 
 @dataclass(frozen=True)
@@ -69,22 +68,6 @@ class Highlight:
 ALL_LAYERS, NO_HIGHLIGHT = Layers(), Highlight()
 
 
-def paint_scene(
-    view: View,
-    port: Viewport,
-    palette: Palette,
-    layers: Layers = ALL_LAYERS,
-    highlight: Highlight = NO_HIGHLIGHT,
-    caption: str = "",
-    image: SceneImage | None = None,
-) -> Cells:
-    """The map of a window as cells, two dots to a column and four to a row of them.
-
-    The caption is written in the upper left corner, as it is.
-    """
-    return ScenePainter(view, port, palette, layers, highlight, caption, image).paint()
-
-
 def agent_letter(view: View, agent: int) -> str:
     """The letter of an agent on the map; neighbors that are not forecast are all called o."""
     if not view.target[agent]:
@@ -101,15 +84,18 @@ def agent_hue(view: View, agent: int, palette: Palette) -> int:
 
 @dataclass
 class ScenePainter:
-    """Paints one window; see `paint_scene`."""
+    """Paints the map of a window as cells, two dots to a column and four to a row of them.
+
+    The caption is written in the upper left corner, as it is.
+    """
 
     view: View
     port: Viewport
     palette: Palette
-    layers: Layers
-    highlight: Highlight
-    caption: str
-    image: SceneImage | None
+    layers: Layers = ALL_LAYERS
+    highlight: Highlight = NO_HIGHLIGHT
+    caption: str = ""
+    image: SceneImage | None = None
 
     @cached_property
     def canvas(self) -> Canvas:

@@ -19,12 +19,8 @@ def paint_tracks(
 ) -> Cells:
     """All tracks as density, and some of them as lines.
 
-    Args:
-        steps: Ends of steps, [N, 2, 2]: from and to, x and y.
-        track: Number of the track that each of them belongs to, [N].
-        unit: Unit of the coordinates.
-        size: Rows and columns of the map.
-        palette: The colours.
+    `steps` are ends of steps, [N, 2, 2]: from and to, x and y; `track` is the number of the track
+    of each of them, [N].
     """
     rows, columns = size
     unit = "" if unit == "unknown" else unit

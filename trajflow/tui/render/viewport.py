@@ -73,7 +73,7 @@ class Viewport:
         right, up = (points[..., axis] for axis in self.axes)
         return self.plane_dots(right, up)
 
-    def plane_dots(self, right: Floats, up: Floats) -> Floats:
+    def plane_dots(self, right: Floats | float, up: Floats | float) -> Floats:
         """Where the two coordinates that are shown, [...] each, are on the picture, [..., 2]."""
         column = (right - self.x) / self.scale + self.columns / 2
         row = (self.y - up) / self.scale + self.rows / 2
@@ -210,13 +210,13 @@ def paint_axes(canvas: Canvas, port: Viewport, unit: str = "") -> None:
         canvas.write(row, column, name, canvas.palette.muted)
     for value in right:
         text = tick_label(value, step)
-        column = int((value - port.x) / port.scale + port.columns / 2) // 2 - len(text) // 2
+        column = int(port.plane_dots(value, 0.0)[0]) // 2 - len(text) // 2
         if canvas.free(canvas.rows - 1, column, len(text) + 1):  # and a gap before the next word
-            canvas.write(canvas.rows - 1, column, text, faint)
+            canvas.write(canvas.rows - 1, column, text, canvas.palette.muted)
     for value in up:
-        row = int((port.y - value) / port.scale + port.rows / 2) // 4
+        row = int(port.plane_dots(0.0, value)[1]) // 4
         if 1 < row < canvas.rows - 1:
-            canvas.write(row, 0, tick_label(value, step), faint)
+            canvas.write(row, 0, tick_label(value, step), canvas.palette.muted)
 
 
 def _axis_names(canvas: Canvas, port: Viewport, unit: str) -> list[tuple[str, int, int]]:

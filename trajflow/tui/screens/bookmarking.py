@@ -45,21 +45,22 @@ class BookmarkController:
 
     def toggle(self, view: View) -> None:
         with self._app.errors_shown():
-            bookmark, others = self._find(view)
-            if bookmark is None:
+            place, notes = self._place(view), self._read()
+            if place not in notes:
                 field = Input(max_length=MAX_NOTE, placeholder="note, may be empty")
                 prompt = PromptDialog("bookmark: a note, Enter saves", field)
                 self._app.push_screen(prompt, lambda note: self._add(view, note))
             else:
-                self._write(others)
-                self._app.show_message(f"bookmark removed: {safe(bookmark.note, 60) or 'no note'}")
+                note = notes.pop(place)
+                self._write(notes)
+                self._app.show_message(f"bookmark removed: {safe(note, 60) or 'no note'}")
                 self.show(view)
 
     def show(self, view: View) -> None:
         with self._app.errors_shown():
-            bookmark, _ = self._find(view)
-            if bookmark is not None:
-                self._title.state = f"bookmark: {bookmark.note}" if bookmark.note else "bookmark"
+            note = self._read().get(self._place(view))
+            if note is not None:
+                self._title.state = f"bookmark: {note}" if note else "bookmark"
             elif self._title.state.startswith("bookmark"):
                 self._title.state = ""
 
@@ -73,28 +74,19 @@ class BookmarkController:
             self._app.show_message("no bookmarks of this split; B sets one")
         return None
 
-    def _find(self, view: View) -> tuple[Bookmark | None, list[Bookmark]]:
-        """The bookmark of a window, and all others of the run."""
-        window, bookmark, others = self._of(view), None, list[Bookmark]()
-        for one in self._read():
-            if one.model_copy(update={"note": ""}) == window:
-                bookmark = one
-            else:
-                others.append(one)
-        return bookmark, others
-
-    def _of(self, view: View, note: str = "") -> Bookmark:
+    def _place(self, view: View) -> Bookmark:
+        """The bookmark of a window, without its note."""
         where = {"data": self._data, "split": self._split, "scene": view.scene}
-        return Bookmark(**where, window=view.index + 1, start=view.start, note=note)
+        return Bookmark(**where, window=view.index + 1, start=view.start)
 
     def _add(self, view: View, note: str | None) -> None:
         if note is not None:
             with self._app.errors_shown():
-                self._write([*self._find(view)[1], self._of(view, note)])
+                self._write(self._read() | {self._place(view): note})
             self.show(view)
 
-    def _read(self) -> list[Bookmark]:
-        """All bookmarks of the run, in the order of the file.
+    def _read(self) -> dict[Bookmark, str]:
+        """The notes of the run by bookmark without note, in the order of the file.
 
         Raises:
             RunError: The file cannot be read, or a line of it is not a bookmark.
@@ -102,20 +94,22 @@ class BookmarkController:
         path, number = self._file, 0
         try:
             if not path.exists():
-                return []
+                return {}
             if path.stat().st_size > MAX_BYTES:
                 raise RunError(f"{path} is larger than {MAX_BYTES} bytes; move it elsewhere")
-            bookmarks = []
+            notes = {}
             for number, line in enumerate(path.read_text("utf-8").split("\n"), 1):  # noqa: B007
                 if line:
-                    bookmarks.append(Bookmark.model_validate_json(line))
-            return bookmarks
+                    bookmark = Bookmark.model_validate_json(line)
+                    notes[bookmark.model_copy(update={"note": ""})] = bookmark.note
+            return notes
         except ValidationError:
             where = f"{path}, line {number}"
             raise RunError(f"{where} is not a bookmark; correct or remove the line") from None
         except (OSError, UnicodeDecodeError) as error:
             raise RunError(f"cannot read {path}: {error}; move it elsewhere") from None
 
-    def _write(self, bookmarks: list[Bookmark]) -> None:
+    def _write(self, notes: dict[Bookmark, str]) -> None:
+        bookmarks = (place.model_copy(update={"note": note}) for place, note in notes.items())
         lines = (one.model_dump_json() + "\n" for one in bookmarks)
         write_whole(self._file, "".join(lines).encode())

@@ -25,8 +25,6 @@ from trajflow.tui.widgets.tables import RecordTable, TableColumn, score_column, 
 from trajflow.tui.widgets.text import KeyFooter, TitleBar
 
 CURVES = RUN_SCORES[:3]
-
-
 Row = dict[str, Any]
 """A row of `trajflow.evaluation.report.results_of`, with "behind" and "rank" in words."""
 
@@ -50,7 +48,7 @@ Scores are those of `trajflow evaluate`, or of the best validation where a run h
         yield TitleBar(f"{len(self.runs)} runs · validation")
         with Grid():
             for key in CURVES:
-                yield CurvePlot(SCORES[key], below="epoch", id=key)
+                yield CurvePlot(SCORES[key], key)
         energy, *others = (score_column(key, partial(_mean, key)) for key in RUN_SCORES)
         yield RecordTable[Row](
             [

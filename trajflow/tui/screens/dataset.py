@@ -26,8 +26,6 @@ READ_AFTER = 0.15
 """Seconds that the cursor must rest on a scene before its tracks are read."""
 ALL = "\0"
 """Key of the row for all scenes; no scene has this name."""
-
-
 Scene = tuple[str, int]
 """Name of a recording and its rows; 0 while these are not known."""
 
@@ -63,7 +61,7 @@ class DatasetScreen(Screen[None]):
     def on_mount(self) -> None:
         self.table.focus()
         self._show_scenes(dict.fromkeys((self.entry.about or {}).get("scene_names", []), 0))
-        self.query_one(FactList).show(store_facts(self.entry))
+        self.query_one(FactList).lines = store_facts(self.entry)
         if self.entry.problem:
             self.app.show_error(self.entry.problem)
         else:

@@ -205,8 +205,13 @@ class ForecastScreen(Screen[None]):
         self.remove_class("-agents" if name == "windows" else "-windows")
         self._fill_table()
         (self.shown_table or self.scene).focus()
-        if self.shown_table is self.windows:
-            self._rank(["energy_score", *["ood_score"] * self.summary.detects])
+        self._rank_table()
+
+    def _rank_table(self) -> None:
+        """Compute what the table of windows shows; with a forecaster beside, also the gain."""
+        if self.shown_table is self.windows and self.summary is not None:
+            wanted = {"energy_score": True, "ood_score": self.summary.detects, "gain": self.beside}
+            self._rank([name for name, shown in wanted.items() if shown])
 
     def on_data_table_row_highlighted(self, message: DataTable.RowHighlighted) -> None:
         """Show the chosen window, or let the chosen agent stand out."""
@@ -235,14 +240,11 @@ class ForecastScreen(Screen[None]):
         if (index := self.bookmarks.after(self.index, way)) is not None:
             self._go(index)
 
-    def action_edge(self, last: int) -> None:
-        self._go(last * 10**9)
-
     def action_scene(self, way: int) -> None:
         if self.summary is not None:
-            firsts = [first for _, first in self.summary.scenes]
-            current = sum(first <= self.index for first in firsts) - 1
-            self._go(firsts[(current + way) % len(firsts)])
+            firsts = np.sort(np.unique(self.summary.scene, return_index=True)[1])
+            current = int(np.searchsorted(firsts, self.index, "right")) - 1
+            self._go(int(firsts[(current + way) % len(firsts)]))
 
     def action_random(self) -> None:
         if self.summary is not None:
@@ -281,6 +283,8 @@ class ForecastScreen(Screen[None]):
             for by in names:
                 if by not in self._scores:
                     scored = self.app.engine.stream(tasks.rank_windows, self._place, by)
+                    if by == "gain" and self.beside is not None:
+                        scored = self.app.engine.stream(tasks.rank_gain, self._place, self.beside)
                     async for share, scores in scored:
                         self.call_later(show, f"scoring all windows, {share:.0%}")
                         self._scores |= scores
@@ -323,6 +327,8 @@ class ForecastScreen(Screen[None]):
     def _set_beside(self, beside: str | None) -> None:
         if beside is not None:
             self.beside = beside or None
+            self._scores.pop("gain", None)
+            self._rank_table()
             self.load()
 
     def _set_options(self, options: SamplingOptions) -> None:
@@ -359,10 +365,10 @@ class ForecastScreen(Screen[None]):
     def action_zoom_agent(self) -> None:
         if self.agent is None:
             self.action_agent(1)
-        self.scene.zoom_to_agent(not self.scene.zoomed)
+        self.scene.toggle_zoom()
 
     def action_side_view(self) -> None:
-        if self.view is not None and not self.scene.show_side(not self.scene.side):
+        if self.view is not None and not self.scene.toggle_side():
             self.app.show_message("these positions have no height: there is no side view")
 
     def action_sample_layer(self) -> None:
@@ -374,7 +380,7 @@ class ForecastScreen(Screen[None]):
     def action_follow(self) -> None:
         if self.agent is None:
             self.action_agent(1)
-        self.scene.follow(not self.scene.following)
+        self.scene.toggle_follow()
         self.app.show_message("following" if self.scene.following else "not following")
 
     @work(exclusive=True, group="picture")

@@ -2,7 +2,7 @@
 
 from textual.binding import Binding, BindingType
 
-BROWSING = {"window", "scene", "jump", "random", "goto", "edge", "agent", "moment", "play", "edit"}
+BROWSING = {"window", "scene", "jump", "random", "goto", "agent", "moment", "play", "edit"}
 BROWSING |= {"table", "bookmark", "marked", "zoom_agent"}
 """Actions that are off while the past is edited."""
 EDITING = {"edit_past", "end_edit"}
@@ -25,8 +25,8 @@ BROWSE_KEYS: list[BindingType] = [
     Binding("V", "compare", "Another run beside", show=False, id="forecast.compare"),
     Binding("pagedown", "window(10)", "10 windows on", show=False, id="forecast.forward"),
     Binding("pageup", "window(-10)", "10 windows back", show=False, id="forecast.back"),
-    Binding("home,g", "edge(0)", "First window", show=False, id="forecast.first"),
-    Binding("end,G", "edge(1)", "Last window", show=False, id="forecast.last"),
+    Binding("home,g", "window(-1000000000)", "First window", show=False, id="forecast.first"),
+    Binding("end,G", "window(1000000000)", "Last window", show=False, id="forecast.last"),
     Binding("right_square_bracket", "scene(1)", "Next scene", False, id="forecast.next_scene"),
     Binding("left_square_bracket", "scene(-1)", "Previous scene", False, id="forecast.scene"),
     Binding("W", "table('windows')", "Windows", id="forecast.windows"),

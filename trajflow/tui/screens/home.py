@@ -229,7 +229,7 @@ class HomeScreen(Screen[None]):
             facts = run_facts(entry, store)
         else:
             store, facts = entry, store_facts(entry)
-        self.query_one(FactList).show(facts)
+        self.query_one(FactList).lines = facts
         self.scene.display = isinstance(entry, RunEntry)
         self.tracks.display = not self.scene.display
         if self._previewed != entry.path:

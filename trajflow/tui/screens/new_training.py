@@ -4,14 +4,13 @@ import asyncio
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from rich.text import Text
 from textual import getters, on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
-from textual.containers import Container, Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen, Screen
+from textual.containers import Container, Horizontal, VerticalScroll
+from textual.screen import Screen
 from textual.widgets import Button, Input, Label, Select, Static
 
 from trajflow.config import Config
@@ -23,6 +22,7 @@ from trajflow.tui import tasks
 from trajflow.tui.app import TrajflowApp
 from trajflow.tui.engine import TaskFailed
 from trajflow.tui.format import count, duration, epochs, number, short_path
+from trajflow.tui.screens.dialogs import StartDialog
 from trajflow.tui.widgets.text import KeyFooter, TitleBar
 
 NONE = "none"
@@ -76,7 +76,7 @@ class NewTrainingScreen(Screen[None]):
                     yield from _line(label, Input(id=name, placeholder=_placeholder(name, {})))
                 more = Input("", id="more", placeholder="model.width=64 train.mirror=false ...")
                 yield from _line("more settings", more)
-                yield from _line("run folder", Input(_field(self._free), id="out"))
+                yield from _line("run folder", Input(id="out", placeholder=_shown(self._free)))
                 yield Static("", id="problem", markup=False)
                 yield Button("Start", variant="primary", id="start")
             with VerticalScroll(id="plan"):
@@ -99,13 +99,9 @@ class NewTrainingScreen(Screen[None]):
 
     @on(Select.Changed)
     def _rename(self) -> None:
-        """Propose another folder for another encoder or preset, unless one was typed."""
-        proposed, self._free = (
-            _field(self._free),
-            free_run(self.store, self._value("encoder"), self._value("preset")),
-        )
-        if self._typed("out") == proposed:
-            self.query_one("#out", Input).value = _field(self._free)
+        """Propose another folder for another encoder or preset."""
+        self._free = free_run(self.store, self._value("encoder"), self._value("preset"))
+        self.query_one("#out", Input).placeholder = _shown(self._free)
         self._check()
 
     @on(Input.Changed)
@@ -131,7 +127,9 @@ class NewTrainingScreen(Screen[None]):
         if self._problems():
             return
         if question := self._question():
-            self.app.push_screen(StartDialog(question), self._start_if)
+            question = f"{safe(question, MAX_MESSAGE)} Start it?"
+            keys = Label("y starts it, n goes back to the form")
+            self.app.push_screen(StartDialog(question, keys), self._start_if)
         else:
             self._start_if(True)
 
@@ -207,7 +205,7 @@ class NewTrainingScreen(Screen[None]):
 
     def _run_folder(self) -> Path:
         typed = self._typed("out")
-        return self._free if typed == _field(self._free) else Path(typed).expanduser()
+        return Path(typed).expanduser() if typed else self._free
 
     def _fields(self) -> dict[str, str]:
         """The settings that have a field of their own and are filled in."""
@@ -230,24 +228,6 @@ class NewTrainingScreen(Screen[None]):
     def _show_problem(self, problem: str) -> None:
         lines = (safe(line, MAX_MESSAGE) for line in problem.split("\n"))
         self.query_one("#problem", Static).update("\n".join(lines))
-
-
-class StartDialog(ModalScreen[bool]):
-    """Asks whether to start a training that takes long."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "dismiss(True)", "Start", id="start.yes"),
-        Binding("n,escape", "dismiss(False)", "Back to the form", id="start.no"),
-    ]
-
-    def __init__(self, question: str) -> None:
-        super().__init__(classes="dialog")
-        self.question = question
-
-    def compose(self) -> ComposeResult:
-        with Vertical():
-            yield Label(f"{safe(self.question, MAX_MESSAGE)} Start it?", markup=False)
-            yield Label("y starts it, n goes back to the form", markup=False)
 
 
 def plan_lines(plan: dict[str, Any]) -> list[str]:
@@ -297,8 +277,7 @@ def _select(name: str, values: Sequence[str], chosen: str) -> Select[str]:
     return Select(options, value=chosen, allow_blank=False, id=name)
 
 
-def _field(path: Path) -> str:
-    """A path in an input field, which draws its letters as they are."""
+def _shown(path: Path) -> str:
     return safe(short_path(path), MAX_MESSAGE)
 
 

@@ -46,8 +46,8 @@ class TrainingScreen(Screen[None]):
         yield TitleBar(f"{self.run_folder.name} · training")
         yield ProgressLine()
         with Grid(id="training"):
-            yield CurvePlot("loss", below="epoch", id="loss")
-            yield CurvePlot("validation", below="epoch", id="scores")
+            yield CurvePlot("loss", "loss")
+            yield CurvePlot("validation", "scores")
             yield FactList(id="facts")
             yield FactList(id="words")
         yield KeyFooter()
@@ -142,8 +142,8 @@ class TrainingScreen(Screen[None]):
             lines = [[("", word)] for word in update.words]
         else:
             lines = validation_rows(history)
-        self.query_one("#facts", FactList).show(training_facts(history))
-        self.query_one("#words", FactList).show(lines)
+        self.query_one("#facts", FactList).lines = training_facts(history)
+        self.query_one("#words", FactList).lines = lines
         self.refresh_bindings()
 
 

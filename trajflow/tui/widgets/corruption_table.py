@@ -20,8 +20,6 @@ from trajflow.tui.widgets.tables import Cell, RecordTable, TableColumn, number_c
 
 Values = Mapping[str, Any]
 SCORE, EXPECTED_ERROR = "ood_score", "expected_error"
-BASELINE = "baseline "
-"""Prefix of the scores that need no network."""
 
 
 class CorruptionTable(RecordTable[Values]):
@@ -59,12 +57,9 @@ stay below.
         )
 
     def show_report(self, report: Values) -> None:
-        self.show([report_row(one, report["ordinary"]) for one in report_rows(report)], pinned=1)
-
-
-def report_rows(report: Values) -> list[Values]:
-    """Original windows, under the key "", and all corruptions."""
-    return [report["ordinary"] | {"key": "", "name": "original"}, *report["corruptions"]]
+        original = report["ordinary"] | {"key": "", "name": "original"}
+        rows = [report_row(one, original) for one in (original, *report["corruptions"])]
+        self.show(rows, pinned=1)
 
 
 def report_row(corruption: Values, ordinary: Values) -> dict[str, Any]:
@@ -94,14 +89,10 @@ def cost_points(report: Values) -> list[CostPoint]:
     """Where each corruption is on the map of cost over flagged."""
     rows = [report_row(one, report["ordinary"]) for one in report["corruptions"] if one["windows"]]
     return [
-        CostPoint(one["key"], one["flagged"], one["cost"], one["danger"], _label(one))
+        CostPoint(one["key"], one["flagged"], one["cost"], one["danger"], safe(_name(one), 24))
         for one in rows
         if np.isfinite(one["cost"])
     ]
-
-
-def _label(row: Values) -> str:
-    return safe(f"{row['name']} {row['level']}", 24)
 
 
 def _name(row: Values) -> str:
@@ -118,10 +109,6 @@ def _cost_cell(row: Values) -> Cell:
 def _hidden_cell(row: Values) -> Cell:
     text = "" if math.isnan(row["hidden"]) else f"{row['hidden']:.2f}"
     return (text, "error") if row["danger"] else text
-
-
-def _decimals(value: float) -> str:
-    return f"{value:.3f}" if math.isfinite(value) else ""
 
 
 def _value(estimate: Values) -> float:
@@ -162,8 +149,8 @@ def corruption_facts(report: Values, corruption: Values | None) -> list[Text]:
     return [
         head,
         Text(
-            f"AUROC {_decimals(_value(detection['auroc']))}  "
-            f"FPR95 {_decimals(_value(detection['fpr95']))}  "
+            f"AUROC {number(_value(detection['auroc']))}  "
+            f"FPR95 {number(_value(detection['fpr95']))}  "
             f"detected {_interval(corruption['alarms'][SCORE])}"
         ),
         Text("  ".join(changes)),

@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from trajflow.browse.view import SamplingOptions, View
 from trajflow.text import safe, with_unit
-from trajflow.tui.format import SCORES, SHARES, clock, percent
+from trajflow.tui.format import SCORES, SHARES, bar, clock, score
 from trajflow.tui.render.colors import Palette, palette_of
 from trajflow.tui.render.scene import agent_hue, agent_letter
 
@@ -62,11 +62,11 @@ class MetricsPanel(Widget):
         first.append(safe(view.scene, 24), self.strong)
         first.append(f"  {self._place()}  {clock(view.now)}  {self._sampling()}", self.muted)
         second = Text()
-        for name in FEW:
+        for name in FEW if self.second is None else FEW[:3]:
             second.append(f"{SCORES[name]} ", self.muted)
-            second.append(self._value(self.view, name), self.strong)
+            second.append(score(name, self.view.mean(name)), self.strong)
             if self.second is not None:
-                second.append(f" ({self._value(self.second, name)})", self.muted)
+                second.append(f" ({score(name, self.second.mean(name))})", self.muted)
             second.append("   ")
         return Text("\n").join([first, second, *self._selected()[:2]])
 
@@ -76,7 +76,7 @@ class MetricsPanel(Widget):
             Text(safe(view.scene, self.columns), self.strong),
             Text(f"{self._place()}  at {clock(view.now)}", self.muted),
             Text(self._sampling(), self.muted),
-            Text(f"{safe(view.forecaster, 20)}, {1e3 * view.seconds:.0f} ms", self.muted),
+            Text(f"by {safe(view.forecaster, 20)} in {1e3 * view.seconds:.0f} ms", self.muted),
             *([Text("without memory", self.muted)] if view.without_memory else []),
         ]
 
@@ -100,9 +100,9 @@ class MetricsPanel(Widget):
             if name not in self.view.metrics:
                 continue
             line = Text().append(f"{label:16}", self.muted)
-            line.append(f"{self._value(self.view, name):>8}", self.strong)
+            line.append(f"{score(name, self.view.mean(name)):>8}", self.strong)
             if self.second is not None:
-                line.append(f"{self._value(self.second, name):>8}", self.strong)
+                line.append(f"{score(name, self.second.mean(name)):>8}", self.strong)
             elif name not in SHARES:
                 line.append(f" {safe(self.view.unit, 8)}", self.muted)
             elif name == "miss_rate" and self.view.miss is not None:
@@ -110,12 +110,6 @@ class MetricsPanel(Widget):
                 line.append(f" > {distance}", self.muted)
             lines.append(line)
         return lines
-
-    def _value(self, view: View, name: str) -> str:
-        value = view.mean(name)
-        if name in SHARES or not np.isfinite(value):
-            return percent(value)
-        return f"{value:.2f}"
 
     def _selected(self) -> list[Text]:
         if self.edit is not None:
@@ -146,14 +140,13 @@ class MetricsPanel(Widget):
             return [Text("OOD score: the run has no OOD detector", self.muted)]
         scores = np.where(np.isfinite(view.ood_score), view.ood_score, -1)
         one = int(scores.argmax()) if agent is None else agent
-        score = float(scores[one])
-        if score < 0:
+        value = float(scores[one])
+        if value < 0:
             return [Text("OOD score: not forecast", self.muted)]
-        high, full = score > THRESHOLD, round(10 * score)
+        high = value > THRESHOLD
         line = Text().append("OOD score ", self.muted)
-        line.append("█" * full, f"#{self.palette.hue(1):06x}" if high else self.muted)
-        line.append("░" * (10 - full), self.muted)
-        line.append(f" {score:.2f} ", self.strong)
+        line.append(bar(value, 10), f"#{self.palette.hue(1):06x}" if high else self.muted)
+        line.append(f" {value:.2f} ", self.strong)
         line.append("high " if high else "", self.muted)
         if agent is None:
             line.append(agent_letter(view, one), self._hue(one))

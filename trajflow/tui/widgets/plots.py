@@ -63,7 +63,7 @@ class CostPoint:
     flagged: float
     cost: float
     hidden: bool
-    label: str = ""
+    label: str
 
 
 class Picture(Widget):
@@ -114,17 +114,17 @@ class Picture(Widget):
 
 
 class CurvePlot(Picture):
-    """Curves over one axis, whose name is written below."""
+    """Curves over the epochs of trainings."""
 
     least = (4, 16)
 
-    def __init__(self, title: str, *, below: str = "", id: str | None = None) -> None:
+    def __init__(self, title: str, id: str) -> None:
         super().__init__(id=id)
-        self._words = title, below
+        self.title = title
         self.show(())
 
     def show(self, curves: Sequence[Curve]) -> None:
-        self.painter = partial(paint_curves, tuple(curves), *self._words)
+        self.painter = partial(paint_curves, tuple(curves), self.title)
 
 
 class CostPlot(Picture):
@@ -146,9 +146,9 @@ class TrackMap(Picture):
 
 
 def paint_curves(
-    curves: Sequence[Curve], title: str, below: str, size: tuple[int, int], palette: Palette
+    curves: Sequence[Curve], title: str, size: tuple[int, int], palette: Palette
 ) -> Cells:
-    """Curves as cells, the last ones on top, with a title above and the name of x below."""
+    """Curves over epochs as cells, the last ones on top, with a title above."""
     rows, columns = size
     canvas = Canvas(rows, columns, palette)
     canvas.write(0, 0, title[:columns], palette.foreground, bold=True)
@@ -159,7 +159,7 @@ def paint_curves(
         canvas.write(rows // 2, max(0, columns // 2 - 5), "nothing yet", palette.muted)
         return canvas.cells()
     plot = CurvePainter(canvas, _bounds(x, 0.0), _bounds(y, 0.06))
-    plot.axes(below)
+    plot.axes()
     for curve in curves:
         if curve.faint:
             plot.draw(curve, 0)
@@ -195,16 +195,13 @@ def paint_costs(
         """What is behind a cell: the corner of hidden costs stands out."""
         return tint if row <= row_of(0) and left <= column < column_of(0.5) else None
 
-    corner = "hurts and is not flagged"
-    begin = max(0, min(left, columns - len(corner)))
-    canvas.write(0, 0, "cost" * (begin == left), palette.foreground, bold=True)
-    canvas.write(0, begin, corner[:columns], red)
+    canvas.write(0, 0, "cost", palette.foreground, bold=True)
+    canvas.write(0, left, "hurts, not flagged", red)
     for power in range(math.ceil(low), math.floor(top) + 1):
         label = f"×{2.0**power:g}".rjust(left - 1)
         if canvas.free(row_of(power), 0, len(label)):
             canvas.write(row_of(power), 0, label, palette.muted)
-    for share in (0.0, 0.5, 1.0):
-        label = f"{100 * share:.0f} %" + " flagged" * (share == 0)
+    for share, label in ((0.0, "0 flagged"), (0.5, "50"), (1.0, "100 %")):
         column = min(column_of(share), columns - len(label))
         if canvas.free(rows - 1, column, len(label)):
             canvas.write(rows - 1, column, label, palette.muted)
@@ -215,7 +212,7 @@ def paint_costs(
             ink, back = palette.background, palette.foreground
         canvas.write(row, column, "●" if one.hidden else "○", ink, back)
     for k in (k for k, one in enumerate(points) if one.hidden):
-        name, row = points[k].label or points[k].name, row_of(logs[k])
+        name, row = points[k].label, row_of(logs[k])
         column = column_of(points[k].flagged)
         if canvas.free(row, column + 1, len(name) + 1):
             for place, letter in enumerate(name, column + 2):
@@ -244,7 +241,7 @@ class CurvePainter:
         down = (self.y[1] - y) / (self.y[1] - self.y[0]) * (4 * self.high - 1)
         return np.stack([right + 2 * self.left, down + 4], -1)
 
-    def axes(self, below: str) -> None:
+    def axes(self) -> None:
         """Numbers at the left and below, and faint dots from left to right at round numbers."""
         canvas, muted = self.canvas, self.canvas.palette.muted
         thin = blend(muted, canvas.palette.background, 0.45)
@@ -262,8 +259,9 @@ class CurvePainter:
             column = min(middle - len(text) // 2, canvas.columns - len(text))
             if canvas.free(last, column, len(text)):
                 canvas.write(last, column, text, muted)
-        if canvas.free(last, 0, len(below) + 1):
-            canvas.write(last, 0, below, muted)
+        free = (k for k in range(canvas.columns) if canvas.free(last, k, len(" epoch ")))
+        if (gap := next(free, None)) is not None:
+            canvas.write(last, gap + 1, "epoch", muted)
 
     def draw(self, curve: Curve, order: int) -> None:
         canvas, palette = self.canvas, self.canvas.palette

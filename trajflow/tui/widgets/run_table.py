@@ -42,7 +42,9 @@ class RunTable(RecordTable[Entry]):
                 _of_runs(
                     word_column("split", 11, lambda run: f"{run.split} {run.fold or ''}".rstrip())
                 ),
-                TableColumn("age", 9, _age, lambda entry: entry.modified),
+                TableColumn(
+                    "age", 9, lambda entry: ago(time.time() - entry.modified), lambda e: e.modified
+                ),
             ],
             lambda entry: str(entry.path),
             order="age",
@@ -100,7 +102,3 @@ def _state(entry: Entry) -> Cell:
 def _epochs(run: RunEntry) -> str:
     done, total = run.history.epoch, run.history.epochs
     return f"{done:.0f}/{total:.0f}" if math.isfinite(done + total) else "-"
-
-
-def _age(entry: Entry) -> str:
-    return ago(max(0.0, time.time() - entry.modified))

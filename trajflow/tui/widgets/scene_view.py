@@ -18,9 +18,9 @@ from textual.timer import Timer
 
 from trajflow.browse.view import Floats, View
 from trajflow.scene_image import SceneImage
-from trajflow.tui.render.canvas import Cells
+from trajflow.tui.render.canvas import Canvas
 from trajflow.tui.render.colors import palette_of
-from trajflow.tui.render.scene import Highlight, Layers, paint_scene
+from trajflow.tui.render.scene import Highlight, Layers, ScenePainter
 from trajflow.tui.render.viewport import (
     FROM_ABOVE,
     FROM_SIDE,
@@ -141,37 +141,29 @@ shows; white or black dashes are the true future, **x** is its end.
         The map then does not move; the past before it was edited, [T, D], is drawn faintly.
         """
         self.highlight = replace(self.highlight, agent=agent, step=step, observed=observed)
-        if self.zoomed or self.following:
+        if self._before_zoom is not None or self.following:
             self._look()
         self._repaint()
 
-    def follow(self, on: bool) -> None:
-        self.following = on
+    def toggle_follow(self) -> None:
+        self.following = not self.following
         self._look()
         self._repaint()
 
-    @property
-    def zoomed(self) -> bool:
-        return self._before_zoom is not None
-
-    def zoom_to_agent(self, on: bool) -> None:
-        if self._before_zoom is not None and not on:
+    def toggle_zoom(self) -> None:
+        """Zoom to the selected agent, or back."""
+        if self._before_zoom is not None:
             (self.port, self._moved), self._before_zoom = self._before_zoom, None
-        elif on and self.highlight.agent is not None and self.view is not None:
+        elif self.highlight.agent is not None and self.view is not None:
             self._before_zoom, self._moved = (self.port, self._moved), False
         self._look()
         self.invalidate()
 
-    @property
-    def side(self) -> bool:
-        return self.axes == FROM_SIDE
-
-    def show_side(self, on: bool) -> bool:
+    def toggle_side(self) -> bool:
         """Show x and z, or x and y again; False if the positions have no height."""
-        if on and (self.view is None or self.view.past.shape[-1] < 3):
+        if self.view is None or self.view.past.shape[-1] < 3:
             return False
-        self.axes = FROM_SIDE if on else FROM_ABOVE
-        self._before_zoom = None
+        self.axes = FROM_SIDE if self.axes == FROM_ABOVE else FROM_ABOVE
         self.action_fit()
         return True
 
@@ -291,7 +283,7 @@ shows; white or black dashes are the true future, **x** is its end.
             if not self._moved:
                 self.port = fit_scene(view, None, panes, self.axes)
         agent = self.highlight.agent
-        if self.zoomed and agent is not None and not self._moved:
+        if self._before_zoom is not None and agent is not None and not self._moved:
             points = scene_points(view, agent)
             self.port = Viewport.fit(points, *panes.dots, least=1e-3, axes=self.axes)
         elif self.following and agent is not None:
@@ -339,13 +331,16 @@ shows; white or black dashes are the true future, **x** is its end.
         palette, second = palette_of(self), self.second
         look = (port, palette, self.drawn, self.highlight)
         if not panes.two or second is None:
-            return paint_scene(self.view, *look, image=self.image).strips()
+            return ScenePainter(self.view, *look, image=self.image).paint().strips()
         first, other = (
-            paint_scene(one, *look, one.forecaster, self.image) for one in (self.view, second)
+            ScenePainter(one, *look, one.forecaster, self.image).paint().strips()
+            for one in (self.view, second)
         )
-        line = Cells.filled(panes.rows, panes.columns - 2 * panes.width, palette)
-        line.code[:, 0] = ord("│")
-        return first.joined(line).joined(other).strips()
+        between = Canvas(panes.rows, panes.columns - 2 * panes.width, palette)
+        for row in range(panes.rows):
+            between.write(row, 0, "│", palette.muted)
+        rows = zip(first, between.cells().strips(), other, strict=True)
+        return [Strip.join(row) for row in rows]
 
     def _note_strips(self) -> list[Strip]:
         width, height = self.size

@@ -70,7 +70,10 @@ class DrawnCell:
         return text
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield self.text
+        text, room = self.text, options.max_width
+        if not self.right and len(text) > room > 8:  # names often differ at their ends only
+            text = text[: room - room // 2 - 1] + "…" + text[-(room // 2) :]
+        yield text
 
 
 def number_column(
@@ -187,6 +190,10 @@ class RecordTable(DataTable[DrawnCell], Generic[Record], inherit_bindings=False)
         """Columns of the terminal beside a gap and the scroll bar, whether it is there or not."""
         return self.outer_size.width - 1 - self.styles.scrollbar_size_vertical
 
+    def on_mount(self) -> None:
+        if self.app.has_class("-few-colors"):  # no colour of 16 is legible on the cursor and beside
+            self.cursor_foreground_priority = "css"
+
     def on_resize(self) -> None:
         if self.room != self._room:  # a filter below changes only the height
             self._room = self.room
@@ -281,7 +288,7 @@ class RecordTable(DataTable[DrawnCell], Generic[Record], inherit_bindings=False)
 class FilterInput(Input):
     """A line below a table whose words its rows must have; escape shows all rows again."""
 
-    DEFAULT_CSS = "FilterInput { height: 1; border: none; padding: 0 1; }"
+    DEFAULT_CSS = "FilterInput, FilterInput:focus { height: 1; border: none; padding: 0 1; }"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "close", "Show all", id="filter.close"),
         Binding("down", "table", "To the table", show=False, id="filter.table"),

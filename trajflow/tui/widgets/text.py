@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
@@ -52,7 +53,7 @@ class TitleBar(Widget):
 
 
 class KeyFooter(Footer):
-    """The keys of the screen, with the way back and the help first: they are never cut off.
+    """The keys of the screen for which there is room, the way back and the help first.
 
     They are composed again only when they changed: each is a widget with styles of its own.
     """
@@ -63,10 +64,15 @@ class KeyFooter(Footer):
         super().__init__(show_command_palette=False)
 
     def compose(self) -> ComposeResult:
-        keys = list(super().compose())
-        for key in keys:
-            key.set_reactive(Footer.compact, False)  # the default would style each key twice
-        yield from sorted(keys, key=lambda key: getattr(key, "action", "") not in ALWAYS)
+        room, keys = self.size.width or self.app.size.width, list[Any](super().compose())
+        for key in sorted(keys, key=lambda key: key.action not in ALWAYS):
+            room -= cell_len(key.key_display + key.description) + 3
+            if room >= 0:
+                key.set_reactive(Footer.compact, False)  # the default would style each key twice
+                yield key
+
+    def on_resize(self) -> None:
+        self.refresh(recompose=True)
 
     def bindings_changed(self, screen: Screen[Any]) -> None:
         active = screen.active_bindings.values()
@@ -80,9 +86,6 @@ class FactList(Widget):
     """Lines of names in a muted colour and values in a strong one, shown as they are."""
 
     lines: reactive[Sequence[Line]] = reactive((), layout=True)
-
-    def show(self, lines: Sequence[Line]) -> None:
-        self.lines = lines
 
     def render(self) -> Text:
         muted = rich_color(self, "muted")

@@ -29,26 +29,32 @@ class WindowTable(RecordTable[int]):
 
     HELP = """\
 Scores are means over the agents of a window that are forecast, **OOD** is the highest OOD score of
-them. A window that is chosen here is shown on the map; `enter` goes to the map.
+them. **gain** appears with another forecaster beside (`v`, `V`): its energy score less that of the
+run, so above 0 the run is better. A window that is chosen here is shown on the map; `enter` goes to
+the map.
 """
 
     def __init__(self) -> None:
-        self.summary = SplitSummary(0, ())
+        self.summary = SplitSummary(0)
         self.scores: Mapping[str, Floats] = {}
         super().__init__(
             [
                 word_column("scene", 12, self._scene),
                 TableColumn("time", 7, lambda n: clock(self._seconds(n)), self._seconds),
                 number_column("agents", 7, lambda n: int(self.summary.targets[n]), str),
+                number_column("gain", 7, partial(self._score, "gain")),
                 *(score_column(key, partial(self._score, key), empty="") for key in SCORED),
                 TableColumn("window", 7, lambda n: str(n + 1), lambda n: n),
             ],
             str,
         )
+        self._with_gain = self._all_columns
 
     def show_windows(self, summary: SplitSummary, scores: Mapping[str, Floats], index: int) -> None:
         """Show the windows of a split with scores so far, [N] by name, and the cursor."""
         self.summary, self.scores = summary, scores
+        shown = (each for each in self._with_gain if each.name != "gain" or "gain" in scores)
+        self._all_columns = tuple(shown)
         self.show(range(summary.count))
         self.choose(str(index))
 
