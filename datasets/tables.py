@@ -1,6 +1,7 @@
 """Reads any table of positions, as text, Parquet or lines of JSON, by the names of its columns."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,10 +66,12 @@ def table(
             "give dt, the seconds from one row of an agent to its next: --dt SECONDS"
         )
     needed = [*mapped.names.values(), *mapped.folds.values()]
+    loads: list[Callable[[Connection], None]] = []
     for file in opened:
         _check_columns(file.path, needed, file.names)
         named = [name for name in file.names if name in options.where]
-        file.scan(db, [*needed, *named], encoding)
+        loads.append(partial(file.scan, needed=[*needed, *named], encoding=encoding))
+        loads[-1](db)
     _drop_counter(db, first, mapped)
     values = _decimals(db, first, mapped)
     dates, seconds = False, None
@@ -94,6 +97,7 @@ def table(
         time_unit=seconds or 1.0,
         columns=dict(mapped.names),
         notes=mapped.notes,
+        loads=loads,
     )
     for file in opened if mapped.folds else ():
         _note_folds(db, file, mapped, source)

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -109,7 +109,9 @@ def compute(
         yield from _by_processes(work, items, jobs)
 
 
-def in_order(work: Callable[[Item], Result], items: Sequence[Item], jobs: Jobs) -> Iterator[Result]:
+def in_order(
+    work: Callable[[Item], Result], items: Sequence[Item], jobs: Jobs
+) -> Generator[Result, None, None]:
     """As `compute`, but the results in the order of the items."""
     ready: dict[int, Result] = {}
     first = 0
