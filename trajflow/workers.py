@@ -178,8 +178,9 @@ def _end_with_parent() -> None:
 def _in_process(plugins: Sequence[str], work: Callable[[Item], Result], item: Item) -> Result:
     try:
         return _alone(plugins, work, item)
-    except SystemExit as left:  # The pool would take the next item.
-        os._exit(int(left.code or 0))
+    finally:
+        if _leaving.locked():  # The pool would take the next item, and DuckDB hides SystemExit.
+            os._exit(1)
 
 
 def _by_dask(
