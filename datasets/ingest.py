@@ -191,7 +191,10 @@ class Ingest:
             self._write(QUARANTINE, self.db.sql("from quarantine").to_arrow_reader(RUN_BATCH))
 
     def _write(self, name: str, reader: pa.RecordBatchReader) -> None:
-        with pa.ipc.new_stream(self.folder / name, reader.schema) as stream:
+        with (
+            (self.folder / name).open("wb") as file,
+            pa.ipc.new_stream(file, reader.schema) as stream,
+        ):
             for batch in reader:
                 stream.write_batch(batch)
 
@@ -214,7 +217,7 @@ class Ingest:
         self._runs.append((run, np.array(tracks, np.int64)))
         self._agent_changes += run._agent_changes
         self._reversals = [*self._reversals, *run._reversals][:MAX_TEXTS]
-        with pa.ipc.open_stream(run.folder / QUARANTINE) as stream:
+        with (run.folder / QUARANTINE).open("rb") as file, pa.ipc.open_stream(file) as stream:
             for batch in stream:
                 columns = dict(zip(batch.schema.names, batch.columns, strict=True))
                 texts = {name: columns.pop(name).to_pylist() for name in TEXTS}
@@ -479,9 +482,9 @@ class Ingest:
         if self._runs:
             yield from self.parts()
             return
-        with storage_errors():
+        with storage_errors(), (self.folder / SORTED).open("wb") as file:
             reader = self._sort(BATCH)
-            with pa.ipc.new_stream(self.folder / SORTED, reader.schema) as stream:
+            with pa.ipc.new_stream(file, reader.schema) as stream:
                 for table in _slices(reader, self._sizes):
                     stream.write_table(table)
                     yield self._part(table)
@@ -492,7 +495,7 @@ class Ingest:
         if self._runs:
             yield from map(self._part, self._merged())
             return
-        with pa.ipc.open_stream(self.folder / SORTED) as stream:
+        with (self.folder / SORTED).open("rb") as file, pa.ipc.open_stream(file) as stream:
             for batch in stream:
                 yield self._part(pa.Table.from_batches([batch]))
 
@@ -515,7 +518,7 @@ class Ingest:
     def _renumbered(self, run: "Ingest", numbers: Ints, sizes: list[int]) -> Iterator[pa.Table]:
         """The sorted rows of another process, with numbers and times as here."""
         codes = np.array([self._codes["split"][name] for name in run.splits], np.int8)
-        with pa.ipc.open_stream(run.folder / SORTED) as stream:
+        with (run.folder / SORTED).open("rb") as file, pa.ipc.open_stream(file) as stream:
             for table in _slices(stream, sizes):
                 columns = {name: table[name].to_numpy() for name in table.column_names}
                 columns["number"] = numbers[columns["number"]]
