@@ -134,11 +134,9 @@ class Ingest:
         if jobs == 1 or len(source.files) == 1:
             yield from self._read(source, options, chosen, 0)
         else:
-            work = partial(_read_run, self.folder.absolute(), options, chosen)
-            runs = in_order(
-                work, _shares(source, 4 * jobs if isinstance(jobs, int) else MAX_RUNS), jobs
-            )
-            with closing(runs):
+            work = partial(_read_run, self.folder, options, chosen)
+            shares = _shares(source, 4 * jobs if isinstance(jobs, int) else MAX_RUNS)
+            with closing(in_order(work, shares, jobs)) as runs:
                 for run in runs:
                     if isinstance(run, DataError):
                         raise run
@@ -172,7 +170,7 @@ class Ingest:
     def _read(
         self, source: Source, options: ImportOptions, chosen: Mapping[str, str], first: int
     ) -> Iterator[int]:
-        """Read files, the first of which has a number; yields the number of rows so far."""
+        """Read files that are numbered from `first`; yields the number of rows so far."""
         for index, (select, file) in enumerate(zip(source.selects, source.files, strict=True)):
             with reading(file, options.where):
                 query = self._with_reason(select, source, chosen, bool(options.project))
@@ -180,7 +178,7 @@ class Ingest:
                     self._add_batch(batch, first + index)
                     yield self.rows_read
 
-    def write_run(self, project: bool) -> None:
+    def _write_run(self, project: bool) -> None:
         """Write the rows to files for `_merge`: sorted by trajectory and time, and quarantined."""
         self._renumber()
         self._earliest = self.fetch("select min(time) from good")[0][0]
@@ -673,7 +671,7 @@ def _read_run(
             rows._begin(source)
             for _ in rows._read(source, options, chosen, first):
                 pass
-            rows.write_run(bool(options.project))
+            rows._write_run(bool(options.project))
         except DataError as error:
             return error
     return rows

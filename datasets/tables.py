@@ -1,6 +1,7 @@
 """Reads any table of positions, as text, Parquet or lines of JSON, by the names of its columns."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,8 +71,9 @@ def table(
     for file in opened:
         _check_columns(file.path, needed, file.names)
         named = [name for name in file.names if name in options.where]
-        loads.append(partial(file.scan, needed=[*needed, *named], encoding=encoding))
-        loads[-1](db)
+        file.scan(db, [*needed, *named], encoding)
+        elsewhere = replace(file, path=file.path.absolute())
+        loads.append(partial(elsewhere.scan, needed=[*needed, *named], encoding=encoding))
     _drop_counter(db, first, mapped)
     values = _decimals(db, first, mapped)
     dates, seconds = False, None

@@ -401,14 +401,15 @@ import pyarrow as pa
 begin, mark = pa.ipc.new_stream, Path(__file__).with_name("{kind}")
 
 
-def stop(path, schema):
-    begin(path, schema).close()
+def stop(file, schema):
+    stream = begin(file, schema)
     if not mark.exists():
         mark.touch()
+        file.flush()
         os.kill(os.getpid(), 9)
     if mark.name == "waits":
         time.sleep(100)
-    return begin(path, schema)
+    return stream
 
 
 if parent_process() is not None:
