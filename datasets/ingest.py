@@ -147,6 +147,9 @@ class Ingest:
         missing = [name for name in options.types if name not in self._codes["type"]]
         if missing:
             self._refuse_types(source, missing)
+        for (name,) in self.fetch("select table_name from duckdb_tables()"):
+            if "/" in name:  # A copy of a Parquet file, no longer needed
+                self._writer.execute(f'drop table "{name}"')
         self._renumber()
         if options.project and self.label:
             self._find_centres()
