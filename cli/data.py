@@ -8,15 +8,19 @@ import typer
 
 from trajflow.cli.console import ProgressBar, log, say, say_json, show_findings, span
 from trajflow.cli.options import (
+    Address,
     DataPath,
+    Engine,
     Json,
     Loud,
     Overwrite,
     PictureOut,
     Seed,
     StoreOut,
+    Workers,
     assignments,
     import_history,
+    jobs_of,
     point,
     policies,
     seconds,
@@ -136,6 +140,12 @@ def import_(
         typer.Option(metavar="dmy|mdy|ymd", help="Order of day, month and year in a table."),
     ] = None,
     licence: Annotated[str, typer.Option(help="Terms of use, stored with the data.")] = "",
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Processes that read and sort the files, if several.")
+    ] = 1,
+    engine: Engine = None,
+    workers: Workers = None,
+    address: Address = None,
     overwrite: Overwrite = False,
     as_json: Json = False,
     loud: Loud = None,
@@ -151,6 +161,7 @@ def import_(
 
     if format is None and len(files) > 1 and str(files[0]) in _formats():
         format, *files = str(files[0]), *files[1:]  # `data import table FILE`, as before --format
+    processes = jobs_of(jobs, engine, workers, address)
     named = assignments(split(columns), "--columns")
     if no_scene or scene_column is not None:
         named["scene"] = "" if no_scene or scene_column == "none" else str(scene_column)
@@ -193,7 +204,9 @@ def import_(
             progress.label, progress.total = state.stage, state.total
             progress.update(state.rows)
 
-        report = import_tracks(format, files, out, options, overwrite=overwrite, progress=update)
+        report = import_tracks(
+            format, files, out, options, overwrite=overwrite, progress=update, jobs=processes
+        )
     log.info("wrote %s", out)
     if as_json:
         say_json(report.to_dict())

@@ -155,6 +155,7 @@ def _extend(first: Source, other: Source, names: str) -> None:
             raise DataError(f"{names} differ in {fact}, {values}; import them one by one")
     first.selects += other.selects
     first.files += other.files
+    first.loads += other.loads
     first.notes += [note for note in other.notes if note not in first.notes]
     first.folds |= other.folds
     first.seconds_known &= other.seconds_known

@@ -24,7 +24,7 @@ from trajflow.datasets.cleaning import (
     resample,
     scenes_of,
 )
-from trajflow.datasets.formats import check_settings, load_reader, read_files
+from trajflow.datasets.formats import FORMATS, check_settings, load_reader, read_files
 from trajflow.datasets.ingest import Ingest, TrackRows
 from trajflow.datasets.motion import MotionSurvey
 from trajflow.datasets.output import OutputFolder, disk_errors
@@ -47,6 +47,7 @@ from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import ConfigError, DataError, DataProblem, did_you_mean
 from trajflow.remote import local_copy
 from trajflow.types import Bools, Ints
+from trajflow.workers import Jobs
 
 MAX_DISTORTION = 5.0  # Percent by which projected lengths may be wrong without a note
 
@@ -68,6 +69,7 @@ def import_tracks(
     *,
     overwrite: bool = False,
     progress: Callable[[Progress], None] = lambda _: None,
+    jobs: Jobs = 1,
     **changes: Any,
 ) -> ImportReport:
     r"""Read tracks from files into a new store.
@@ -82,6 +84,9 @@ def import_tracks(
         options: How to read and clean the files.
         overwrite: Whether to replace an existing store at `out`.
         progress: Called after each file or part.
+        jobs: How many processes read and sort the files, if there are several, or Dask workers,
+            which must see the files and the folder of `out` under the same paths. The store is the
+            same.
         **changes: Fields of `options` to replace; None keeps a field.
 
     Returns:
@@ -90,7 +95,8 @@ def import_tracks(
     Raises:
         DataError: The files cannot be read in this format, or an option does not fit them.
         DataProblem: The data has a problem that `on_problem` refuses; nothing is written.
-        ConfigError: An option, problem or policy is unknown.
+        ConfigError: An option, problem or policy is unknown, or a reader of another package is
+            to work in several processes.
 
     Example:
         >>> import tempfile
@@ -115,11 +121,16 @@ def import_tracks(
         options = replace(options, folder=output.scratch)
         format, source = read_files(rows.db, format, paths, options)
         names = _names(paths, source.files)
+        if jobs != 1 and format not in FORMATS:
+            raise ConfigError(
+                f"format {format!r} of another package is read in one process; leave out --jobs "
+                "and --engine"
+            )
         if options.project is None:
             options = replace(options, project=source.unit == "degree")
         if options.project:
             _project(source)
-        for count in rows.read(source, options):
+        for count in rows.read(source, options, jobs):
             progress(Progress("reading", count, None))
         if source.dates:
             source.notes.append(f"time counts from {rows.count_from_midnight()} UTC")

@@ -1,15 +1,20 @@
 """Reads the rows of an import with DuckDB, sorts them on disk and yields them part by part.
 
 Memory holds DuckDB's buffers, one part of the sorted rows and a few numbers per trajectory,
-whatever the size of the input.
+whatever the size of the input. With several processes, each reads and sorts some of the files,
+and the first one merges them.
 """
 
 import glob
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields, replace
-from itertools import groupby
+from functools import partial
+from itertools import groupby, pairwise
 from pathlib import Path
+from socket import gethostname
+from tempfile import mkdtemp
 from typing import Any
 
 import duckdb
@@ -37,7 +42,12 @@ from trajflow.datasets.sources import (
 )
 from trajflow.errors import DataError
 from trajflow.types import Bools, Floats, Ints
+from trajflow.workers import Jobs, in_order
 
+SORTED, QUARANTINE = "sorted", "quarantine"  # Files of rows
+TEXTS = ("reason", "scene", "agent", "text")  # Columns of the quarantine
+RUN_BATCH = 1 << 14  # Rows of a sorted run that are held while it is merged
+MAX_RUNS = 64  # All of them may be open at once
 MAX_TEXTS = 1000  # Unreadable rows that are stored with their text
 MAX_RESTARTS = 20  # A file whose time goes back more often is not ordered by time
 NO_TYPE, NO_SPLIT = "agent", "all"
@@ -74,13 +84,14 @@ class TimeReversal:
 class Ingest:
     """The rows of one import: good ones sorted by trajectory and time, bad ones in quarantine."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, own: Path | None = None) -> None:
+        """Keep temporary files in a folder, or in `own` below it where several processes read."""
         self.db = connect()
-        self.db.execute(f"set temp_directory = {quoted(folder / 'spill')}")
+        self.folder = own or folder
+        self.db.execute(f"set temp_directory = {quoted(self.folder / 'spill')}")
         # `read_csv` is given paths as globs, and DuckDB compares the text of paths.
         folders = f"{quoted(folder)}, {quoted(glob.escape(str(folder)))}"
         self.db.execute(f"set allowed_directories = [{folders}]")
-        self.folder = folder
         self.rows_read = 0  # of all files, those dropped on purpose included
         self.dropped: Counter[str] = Counter()  # rows dropped on purpose, by reason
         self.scenes: list[str] = []  # names behind the codes, as types and splits
@@ -97,23 +108,58 @@ class Ingest:
         self._texts = 0
         self._reversals: list[TimeReversal] = []
         self._agent_changes, self._last = 0, (-1, 0, 0, 0.0)  # last: file, scene, track, time
+        self._sizes: list[int] = []  # rows of each part
+        # What other processes have read, each with the numbers that its trajectories have here
+        self._runs: list[tuple[Ingest, Ints]] = []
+        self._earliest: float | None = None  # of the times of such a process
+        self._sums = np.zeros((0, 3))  # of the unit vectors of its trajectories, [K, 3]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What another process needs of the rows read, which are in files of `folder`."""
+        return {name: v for name, v in vars(self).items() if name not in ("db", "_writer")}
 
     def close(self) -> None:
         """Close the database, so that its files can be removed."""
         self.db.close()
 
-    def read(self, source: Source, options: ImportOptions) -> Iterator[int]:
-        """Read all files, one after the other; yields the number of rows so far.
+    def read(self, source: Source, options: ImportOptions, jobs: Jobs = 1) -> Iterator[int]:
+        """Read all files; yields the number of rows so far.
 
         Raises:
             DataError: A file cannot be read in its format, there are no rows, the condition
                 `where` is invalid, or a type in `types` does not occur.
         """
+        self._begin(source)
+        chosen = self._condition(source, options)
+        if jobs == 1 or len(source.files) == 1:
+            yield from self._read(source, options, chosen, 0)
+        else:
+            work = partial(_read_run, self.folder, options, chosen)
+            shares = _shares(source, 4 * jobs if isinstance(jobs, int) else MAX_RUNS)
+            with closing(in_order(work, shares, jobs)) as runs:
+                for run in runs:
+                    if isinstance(run, DataError):
+                        raise run
+                    self._merge(run)
+                    yield self.rows_read
+        if not self.rows_read:
+            raise DataError(f"no rows in {source.files[0]} or the files beside it; are they empty?")
+        missing = [name for name in options.types if name not in self._codes["type"]]
+        if missing:
+            self._refuse_types(source, missing)
+        for (name,) in self.fetch("select table_name from duckdb_tables()"):
+            if "/" in name:  # A copy of a Parquet file, no longer needed
+                self._writer.execute(f'drop table "{name}"')
+        self._renumber()
+        if options.project and self.label:
+            self._find_centres()
+
+    def _begin(self, source: Source) -> None:
+        """Allow no access but to the files, and make the tables of rows."""
         files = ", ".join(quoted(file.resolve()) for file in source.files)
         self.db.execute(f"set allowed_paths = [{files}]")
         self.db.execute("set enable_external_access = false")
         self.db.execute("set lock_configuration = true")
-        chosen = self._condition(source, options)
         self._axes = AXES[: source.dims]
         axes = ", ".join(f"{axis} double" for axis in self._axes)
         self._writer = self.db.cursor()
@@ -123,20 +169,60 @@ class Ingest:
             create table quarantine (reason varchar, scene varchar, agent varchar, text varchar,
                 time double, {axes}, file int, "row" bigint)"""
         )
+
+    def _read(
+        self, source: Source, options: ImportOptions, chosen: Mapping[str, str], first: int
+    ) -> Iterator[int]:
+        """Read files that are numbered from `first`; yields the number of rows so far."""
         for index, (select, file) in enumerate(zip(source.selects, source.files, strict=True)):
             with reading(file, options.where):
                 query = self._with_reason(select, source, chosen, bool(options.project))
                 for batch in self.db.sql(query).to_arrow_reader(BATCH):
-                    self._add_batch(batch, index)
+                    self._add_batch(batch, first + index)
                     yield self.rows_read
-        if not self.rows_read:
-            raise DataError(f"no rows in {source.files[0]} or the files beside it; are they empty?")
-        missing = [name for name in options.types if name not in self._codes["type"]]
-        if missing:
-            self._refuse_types(source, missing)
+
+    def _write_run(self, project: bool) -> None:
+        """Write the rows to files for `_merge`: sorted by trajectory and time, and quarantined."""
         self._renumber()
-        if options.project and self.label:
-            self._find_centres()
+        self._earliest = self.fetch("select min(time) from good")[0][0]
+        if project:
+            self._sums = self._unit_vectors()
+        with storage_errors():
+            self._write(SORTED, self._sort(RUN_BATCH))
+            self._write(QUARANTINE, self.db.sql("from quarantine").to_arrow_reader(RUN_BATCH))
+
+    def _write(self, name: str, reader: pa.RecordBatchReader) -> None:
+        with (
+            (self.folder / name).open("wb") as file,
+            pa.ipc.new_stream(file, reader.schema) as stream,
+        ):
+            for batch in reader:
+                stream.write_batch(batch)
+
+    def _merge(self, run: "Ingest") -> None:
+        """Add the rows of another process, which follow those read so far."""
+        self.rows_read += run.rows_read
+        self.dropped.update(run.dropped)
+        for name, numbers in self._codes.items():
+            for text in run._codes[name]:
+                numbers.setdefault(text, len(numbers))
+        self._check_splits()
+        tracks = []
+        for scene, agent, kind in zip(
+            run.scene.tolist(), run.label, run.kind.tolist(), strict=True
+        ):
+            key = self._codes["scene"][run.scenes[scene]], agent
+            tracks.append(self._tracks.setdefault(key, len(self._tracks)))
+            if tracks[-1] == len(self._track_type):
+                self._track_type.append(self._codes["type"][run.types[kind]])
+        self._runs.append((run, np.array(tracks, np.int64)))
+        self._agent_changes += run._agent_changes
+        self._reversals = [*self._reversals, *run._reversals][:MAX_TEXTS]
+        with (run.folder / QUARANTINE).open("rb") as file, pa.ipc.open_stream(file) as stream:
+            for batch in stream:
+                columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+                texts = {name: columns.pop(name).to_pylist() for name in TEXTS}
+                self._add_quarantined(texts, columns)
 
     def _condition(self, source: Source, options: ImportOptions) -> dict[str, str]:
         """SQL conditions that rows must satisfy, by the name under which the others are counted."""
@@ -219,13 +305,16 @@ class Ingest:
         for text in values.dictionary.to_pylist():
             label = clean_label(text) or missing
             code.append(numbers.setdefault(label, len(numbers)) if is_name(label) else -1)
-        if name == "split" and len(numbers) > MAX_SPLITS:
-            raise DataError(
-                f"the column of splits has more than {MAX_SPLITS} names, such as "
-                f"{list(numbers)[-1]!r}; it is no split: choose another column, or none"
-            )
+        self._check_splits()
         codes: Ints = np.array(code, np.int64)[values.indices.to_numpy()]
         return codes
+
+    def _check_splits(self) -> None:
+        if len(names := list(self._codes["split"])) > MAX_SPLITS:
+            raise DataError(
+                f"the column of splits has more than {MAX_SPLITS} names, such as "
+                f"{names[-1]!r}; it is no split: choose another column, or none"
+            )
 
     def _track(self, scene: Ints, kind: Ints, agent: pa.Array) -> tuple[Ints, Bools]:
         """The trajectory of each row, by order of appearance, and whether it has a name, [N]."""
@@ -289,9 +378,6 @@ class Ingest:
             return
         batch = batch.take(pa.array(bad))
         texts = [(text or "")[:MAX_NAME] for text in batch.column("text").to_pylist()]
-        for index, text in enumerate(texts):
-            self._texts += bool(text)
-            texts[index] = text if self._texts <= MAX_TEXTS else ""
         names = {
             name: [clean_label(text)[:MAX_NAME] for text in batch.column(name).to_pylist()]
             for name in ("scene", "agent")
@@ -316,6 +402,9 @@ class Ingest:
         self._add_quarantined(texts, values | {"file": part.file, "row": part.row})
 
     def _add_quarantined(self, texts: dict[str, list[str]], values: dict[str, Any]) -> None:
+        for index, text in enumerate(texts["text"]):
+            self._texts += bool(text)
+            texts["text"][index] = text if self._texts <= MAX_TEXTS else ""
         columns = {name: pa.array(column, pa.string()) for name, column in texts.items()}
         self._insert("quarantine", pa.table(columns | values))
 
@@ -342,54 +431,101 @@ class Ingest:
         self.rows = np.array([counts.get(track, 0) for track in order.tolist()], np.int64)
         self._writer.execute("create table numbers (track int, number int)")
         self._insert("numbers", pa.table({"track": np.arange(len(rank)), "number": rank}))
+        self._runs = [(run, rank[tracks]) for run, tracks in self._runs]
+        for run, numbers in self._runs:
+            self.rows[numbers] += run.rows
 
-    def _find_centres(self) -> None:
-        """Set the centre of each scene, rounded so that it does not depend on the order of rows."""
+    def _unit_vectors(self) -> Floats:
+        """The sum of the unit vectors of the positions of each trajectory, [K, 3]."""
         rows = self.fetch(
             """select number, sum(cos(radians(y)) * cos(radians(x))),
                 sum(cos(radians(y)) * sin(radians(x))), sum(sin(radians(y)))
             from good join numbers using (track) group by number order by number"""
         )
-        sums = np.array(rows)
-        x, y, z = (np.bincount(self.scene[sums[:, 0].astype(int)], sums[:, k]) for k in (1, 2, 3))
+        sums = np.zeros((len(self.label), 3))
+        for number, *vector in rows:
+            sums[number] = vector
+        return sums
+
+    def _find_centres(self) -> None:
+        """Set the centre of each scene, rounded so that it does not depend on the order of rows."""
+        sums = self._unit_vectors()
+        for run, numbers in self._runs:
+            sums[numbers] += run._sums
+        x, y, z = (np.bincount(self.scene, column) for column in sums.T)
         angles = np.arctan2(y, x), np.arctan2(z, np.hypot(x, y))
         self.centres = np.rad2deg(np.stack(angles, 1)).round(3)
 
     def count_from_midnight(self) -> str:
         """Count times from the midnight before the first, and return that moment as text."""
-        first = self.fetch("select min(time) from good")[0][0] or 0.0
+        firsts = [run._earliest for run, _ in self._runs]
+        firsts += [first for (first,) in self.fetch("select min(time) from good")]
+        first = min((first for first in firsts if first is not None), default=0.0)
         self.origin = float(first) // 86_400.0 * 86_400.0
         return str(np.datetime64(int(self.origin), "s")).replace("T", " ")
+
+    def _sort(self, batch: int) -> pa.RecordBatchReader:
+        """The rows sorted by trajectory and time, in batches."""
+        axes = ", ".join(self._axes)
+        return self.db.sql(
+            f"""select number, time - {real(self.origin)} as time, {axes}, split, file, "row"
+            from good join numbers using (track) order by number, time, file, "row" """
+        ).to_arrow_reader(batch)
 
     def sorted_parts(self, most: int) -> Iterator[TrackRows]:
         """Sort all rows and yield whole trajectories, at most `most` rows at once.
 
         A scene that fits stays whole; only a single longer trajectory exceeds the bound. The parts
-        are also written to a file, from which `parts` reads them again.
+        are also written to a file, from which `parts` reads them again; the unsorted rows are then
+        deleted.
         """
-        axes = ", ".join(self._axes)
-        with storage_errors(), (self.folder / "sorted").open("wb") as file:
-            reader = self.db.sql(
-                f"""select number, time - {real(self.origin)} as time, {axes}, split, file, "row"
-                from good join numbers using (track) order by number, time, file, "row" """
-            ).to_arrow_reader(BATCH)
-            batches: list[pa.RecordBatch] = []
+        self._sizes = self._part_sizes(most)
+        if self._runs:
+            yield from self.parts()
+            return
+        with storage_errors(), (self.folder / SORTED).open("wb") as file:
+            reader = self._sort(BATCH)
             with pa.ipc.new_stream(file, reader.schema) as stream:
-                for size in self._part_sizes(most):
-                    while sum(map(len, batches)) < size:
-                        batches.append(reader.read_next_batch())
-                    table = pa.Table.from_batches(batches)
-                    batches = table.slice(size).to_batches()
-                    table = table.slice(0, size).combine_chunks()
+                for table in _slices(reader, self._sizes):
                     stream.write_table(table)
                     yield self._part(table)
+        self._writer.execute("drop table good")
 
     def parts(self) -> Iterator[TrackRows]:
-        """Yield the same parts again; first delete the unsorted rows, to free their memory."""
-        self._writer.execute("drop table good")
-        with (self.folder / "sorted").open("rb") as file, pa.ipc.open_stream(file) as stream:
+        """Yield the same parts again."""
+        if self._runs:
+            yield from map(self._part, self._merged())
+            return
+        with (self.folder / SORTED).open("rb") as file, pa.ipc.open_stream(file) as stream:
             for batch in stream:
                 yield self._part(pa.Table.from_batches([batch]))
+
+    def _merged(self) -> Iterator[pa.Table]:
+        """The sorted rows of all processes, one part after the other."""
+        part = np.searchsorted(np.cumsum(self._sizes), np.cumsum(self.rows))  # of each trajectory
+        streams = []
+        for run, numbers in self._runs:
+            sizes = np.bincount(part[numbers], run.rows, len(self._sizes)).astype(int)
+            streams.append(self._renumbered(run, numbers, sizes.tolist()))
+        for tables in zip(*streams, strict=True):
+            table = pa.concat_tables(tables)
+            number, time = table["number"].to_numpy(), table["time"].to_numpy()
+            same = np.diff(number) == 0
+            if (np.diff(number) < 0).any() or (np.diff(time)[same] < 0).any():
+                # Rows of equal time stay in the order of the files: the sort is stable.
+                table = table.take(np.lexsort((time, number)))
+            yield table
+
+    def _renumbered(self, run: "Ingest", numbers: Ints, sizes: list[int]) -> Iterator[pa.Table]:
+        """The sorted rows of another process, with numbers and times as here."""
+        codes = np.array([self._codes["split"][name] for name in run.splits], np.int8)
+        with (run.folder / SORTED).open("rb") as file, pa.ipc.open_stream(file) as stream:
+            for table in _slices(stream, sizes):
+                columns = {name: table[name].to_numpy() for name in table.column_names}
+                columns["number"] = numbers[columns["number"]]
+                columns["time"] = columns["time"] - self.origin
+                columns["split"] = codes[columns["split"]]
+                yield pa.table(columns)
 
     def _part(self, table: pa.Table) -> TrackRows:
         column = {name: table[name].to_numpy() for name in table.column_names}
@@ -410,14 +546,10 @@ class Ingest:
     def times(self, most: int = BATCH) -> Floats:
         """The first `most` times of the scene with most rows, increasing, [N]."""
         largest = int(np.bincount(self.scene, self.rows).argmax())
-        tracks = np.flatnonzero(self.scene == largest)
-        with storage_errors():
-            result = self.db.sql(
-                f"""select distinct time - {real(self.origin)} as time from good
-                join numbers using (track) where number between {tracks[0]} and {tracks[-1]}
-                order by time limit {most}"""
-            )
-            return np.asarray(result.fetchnumpy()["time"], np.float64)
+        result = np.empty(0)
+        for part in self.parts():
+            result = np.unique(np.append(result, part.time[part.scene == largest]))[:most]
+        return result
 
     def has(self, scene: int, label: str) -> bool:
         """Whether a scene, by code, has an agent with this label."""
@@ -492,3 +624,57 @@ def _groups(rows: Ints, most: int) -> Iterator[int]:
             total = 0
         total += count
     yield total
+
+
+def _slices(reader: pa.RecordBatchReader, sizes: Sequence[int]) -> Iterator[pa.Table]:
+    """The next rows of a reader, so many at a time."""
+    batches: list[pa.RecordBatch] = []
+    for size in sizes:
+        while sum(map(len, batches)) < size:
+            batches.append(reader.read_next_batch())
+        table = pa.Table.from_batches(batches, reader.schema)
+        batches = table.slice(size).to_batches()
+        yield table.slice(0, size).combine_chunks()
+
+
+def _shares(source: Source, most: int) -> list[tuple[int, Source]]:
+    """At most `most` shares of the files, similar in bytes, with the number of their first file."""
+    sizes = np.array([file.stat().st_size + 1 for file in source.files])
+    share = (np.cumsum(sizes) - sizes / 2) * min(most, MAX_RUNS) // sizes.sum()
+    begins = np.flatnonzero(np.diff(share, prepend=-1)).tolist()
+    return [
+        (
+            begin,
+            replace(
+                source,
+                selects=source.selects[begin:end],
+                files=source.files[begin:end],
+                loads=source.loads[begin:end],
+            ),
+        )
+        for begin, end in pairwise([*begins, len(sizes)])
+    ]
+
+
+def _read_run(
+    folder: Path, options: ImportOptions, chosen: Mapping[str, str], share: tuple[int, Source]
+) -> Ingest | DataError:
+    """Read and sort a share of the files in a process of its own; an error is for the first one."""
+    first, source = share
+    if not folder.exists():
+        return DataError(
+            f"{folder} is not there on {gethostname()}: all workers need the files and the folder "
+            "of the output under the same paths"
+        )
+    rows = Ingest(folder, Path(mkdtemp(dir=folder)))
+    with closing(rows):
+        try:
+            for load in source.loads:
+                load(rows.db)
+            rows._begin(source)
+            for _ in rows._read(source, options, chosen, first):
+                pass
+            rows._write_run(bool(options.project))
+        except DataError as error:
+            return error
+    return rows

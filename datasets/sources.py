@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,6 +105,7 @@ class Source:
         notes: Sentences for the report.
         folds: Test scenes of each leave-one-out fold.
         dropped: SQL condition of rows that are dropped on purpose, by reason.
+        loads: Functions that put tables which a SELECT needs into a database, one per file or none.
     """
 
     selects: list[str]
@@ -120,6 +121,7 @@ class Source:
     notes: list[str] = field(default_factory=list)
     folds: dict[str, list[str]] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
+    loads: list[Callable[[duckdb.DuckDBPyConnection], None]] = field(default_factory=list)
 
 
 def connect() -> duckdb.DuckDBPyConnection:

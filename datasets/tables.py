@@ -1,6 +1,8 @@
 """Reads any table of positions, as text, Parquet or lines of JSON, by the names of its columns."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,10 +67,13 @@ def table(
             "give dt, the seconds from one row of an agent to its next: --dt SECONDS"
         )
     needed = [*mapped.names.values(), *mapped.folds.values()]
+    loads: list[Callable[[Connection], None]] = []
     for file in opened:
         _check_columns(file.path, needed, file.names)
         named = [name for name in file.names if name in options.where]
         file.scan(db, [*needed, *named], encoding)
+        elsewhere = replace(file, path=file.path.absolute())
+        loads.append(partial(elsewhere.scan, needed=[*needed, *named], encoding=encoding))
     _drop_counter(db, first, mapped)
     values = _decimals(db, first, mapped)
     dates, seconds = False, None
@@ -94,6 +99,7 @@ def table(
         time_unit=seconds or 1.0,
         columns=dict(mapped.names),
         notes=mapped.notes,
+        loads=loads,
     )
     for file in opened if mapped.folds else ():
         _note_folds(db, file, mapped, source)

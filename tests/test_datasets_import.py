@@ -524,6 +524,8 @@ def test_importers_of_installed_packages_are_found(tmp_path, monkeypatch):
     (tmp_path / "any").write_text("")
     assert {"ethucy", "sdd", "table", "trajnet", "walks"} <= set(available())
     assert import_tracks("walks", tmp_path / "any", tmp_path / "o.zarr").rows_kept == 2
+    with pytest.raises(ConfigError, match="'walks' of another package is read in one process"):
+        import_tracks("walks", tmp_path / "any", tmp_path / "p.zarr", jobs=2)
     with pytest.raises(DataError, match="no format 'walk'"):
         import_tracks("walk", tmp_path / "any", tmp_path / "o.zarr", overwrite=True)
 

@@ -37,7 +37,7 @@ FLOORS = [
 """Rooms import from lower floors only; of those on one floor only files know each other."""
 ONLY = {
     "flow": set(),
-    "datasets": {"errors", "types", "text", "io", "remote", "place"},
+    "datasets": {"errors", "types", "text", "io", "remote", "place", "workers"},
     "baselines": {"errors", "types"},
 }
 STARTS = {("cli", "tui")}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -10,12 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import zarr
 from workers_support import KilledOnce, registered_names
 
-from trajflow.datasets import open_store
+from trajflow.datasets import import_tracks, ingest, open_store
 from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.writer import StoreWriter
 from trajflow.evaluation import EvaluationOptions, batches, evaluate_run
@@ -232,6 +234,7 @@ def test_options_that_do_not_go_together_are_refused(tmp_path, trajflow, words, 
     commands = (
         ["predict", "run", "tracks.zarr", "-o", tmp_path / "out.zarr"],
         ["evaluate", "run", "tracks.zarr"],
+        ["data", "import", "tracks.csv", "-o", tmp_path / "out.zarr"],
     )
     for command in commands:
         code, _, said = trajflow(*command, *words)
@@ -266,3 +269,183 @@ def test_several_processes_are_for_the_scores_of_a_run(fork, trajflow):
     code, _, said = trajflow("evaluate", "--baseline", "cv", fork, "--jobs", 2)
     assert code == 2
     assert "--baseline runs in one process" in said
+
+
+def table_of(number, scenes=("hall", "yard"), rows=40):
+    """Rows of walkers, in order of time; scenes and agents go on in the table that follows."""
+    chance, parts = np.random.default_rng(number), []
+    for scene in scenes:
+        for agent in range(4):
+            step = np.arange(rows) + rows * number + agent
+            path = np.outer(step, (0.4 + 0.05 * agent, 0.1)) + chance.normal(0, 0.01, (rows, 2))
+            parts.append(pd.DataFrame({"scene": scene, "agent": f"p{agent}", "time": step * 0.4}))
+            parts[-1][["x", "y"]] = path.round(3)
+            parts[-1]["type"] = "walker" if agent else f"guard{number}"
+            parts[-1]["split"] = f"part{-number % 3}"
+    return pd.concat(parts).sort_values("time", kind="stable", ignore_index=True)
+
+
+def with_faults(table):
+    """The rows with some that cannot be read, that jump, or that come twice."""
+    table = table.astype({"x": object})
+    table.loc[::41, "x"] = "oops"
+    table.loc[[30, 31], "y"] = 900.0
+    return pd.concat([table, table[7:9]])
+
+
+@pytest.fixture
+def tables(tmp_path):
+    """A folder of tables of several formats whose scenes and agents are in each of them."""
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    with_faults(table_of(0)).to_csv(folder / "a.csv", index=False)
+    table_of(1).to_parquet(folder / "b.parquet")
+    with_faults(table_of(2, ("yard",))).to_csv(folder / "c.tsv.gz", sep="\t", index=False)
+    table_of(3, ("porch", "hall")).to_json(folder / "d.ndjson", orient="records", lines=True)
+    table_of(0, ("yard",)).assign(x=1.0).to_parquet(folder / "e.parquet")
+    return folder
+
+
+def same_store(files, tmp_path, monkeypatch, jobs, **options):
+    """Whether processes write the same files as one process does; the report of one process."""
+    reports, written = [], []
+    for number, jobs_now in enumerate((1, *jobs)):
+        (tmp_path / f"with{number}").mkdir()
+        monkeypatch.chdir(tmp_path / f"with{number}")
+        reports.append(import_tracks(None, files, "o.zarr", jobs=jobs_now, **options))
+        stored = (path for path in Path("o.zarr").rglob("*") if path.is_file())
+        written.append({str(path): path.read_bytes() for path in stored})
+        assert [path.name for path in Path().iterdir()] == ["o.zarr"]
+    assert all(files == written[0] for files in written[1:])
+    assert all(report == reports[0] for report in reports[1:])
+    return reports[0]
+
+
+def test_processes_import_files_as_one_process_does(tables, tmp_path, monkeypatch):
+    said = []
+    report = same_store(tables, tmp_path, monkeypatch, (2, 3), progress=said.append)
+    assert report.quarantined.keys() == {"not-a-number", "conflict", "duplicate", "teleport"}
+    assert report.scenes == 3
+    assert report.splits.keys() == {"part0", "part1", "part2"}
+    assert [p.stage for p in said[-3:]] == ["reading", "surveying", "writing"]
+    assert said[-1].rows == said[-1].total > 1000
+
+
+@pytest.fixture
+def by_one_process(monkeypatch):
+    """The work of processes is done in this one, one after the other."""
+
+    def in_order(work, items, jobs):
+        for item in pickle.loads(pickle.dumps(items)):
+            yield pickle.loads(pickle.dumps(work(item)))
+
+    monkeypatch.setattr(ingest, "in_order", in_order)
+
+
+def dated(number):
+    table = table_of(number, (f"bay{number % 2}", "sea"))
+    moment = pd.Timestamp("2024-03-25 21:00") + pd.to_timedelta(table["time"] * 25, unit="s")
+    table["time"] = moment.dt.strftime("%d/%m/%Y %H:%M:%S")
+    table["lon"], table["lat"] = 7 + table.pop("x") / 1e3, 54 + table.pop("y") / 1e3
+    return table
+
+
+def rounded(number):
+    table = table_of(number)
+    return table.assign(time=(table["time"] / 0.4 / 2.5 / 3).round(1))
+
+
+@pytest.mark.usefixtures("by_one_process")
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (dated, {}),
+        (rounded, {}),
+        (table_of, {"where": "x > 3 and type <> 'guard1'", "part_rows": 100}),
+        (table_of, {"types": ["guard0", "guard2"], "resample": 0.5}),
+        (lambda number: with_faults(table_of(number)).drop(columns="scene"), {}),
+        (lambda number: table_of(number).assign(x="oops" if number != 2 else 1.0), {}),
+    ],
+)
+def test_what_files_have_in_common_is_decided_as_by_one_process(
+    tmp_path, monkeypatch, make, options
+):
+    for number in range(6):
+        make(number).to_csv(tmp_path / f"t{number}.csv", index=False)
+    files = sorted(tmp_path.glob("*.csv"))
+    monkeypatch.setattr(ingest, "MAX_TEXTS", 3)
+    assert same_store(files, tmp_path, monkeypatch, (2, 3), **options).rows_kept > 40
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_first_bad_file_is_named(tables, tmp_path, trajflow, jobs):
+    text = (tables / "a.csv").read_text().splitlines()
+    for name in ("a2.csv", "f.csv"):
+        (tables / name).write_text("\n".join([*text, "x" * 200_000, *text[1:]]))
+    out = tmp_path / "out" / "o.zarr"
+    code, _, said = trajflow("data", "import", tables, "-o", out, "--jobs", jobs, "--no-scene")
+    assert code == 2
+    assert f"{tables / 'a2.csv'} is not a table: a line is longer than" in said
+    assert len(said.splitlines()) == 1
+    assert not list(out.parent.iterdir())
+
+
+STOPPED = """
+import os
+import time
+from multiprocessing import parent_process
+from pathlib import Path
+
+import pyarrow as pa
+
+begin, mark = pa.ipc.new_stream, Path(__file__).with_name("{kind}")
+
+
+def stop(file, schema):
+    stream = begin(file, schema)
+    if not mark.exists():
+        mark.touch()
+        file.flush()
+        os.kill(os.getpid(), 9)
+    if mark.name == "waits":
+        time.sleep(100)
+    return stream
+
+
+if parent_process() is not None:
+    pa.ipc.new_stream = stop
+"""
+
+
+def stopped(tmp_path, kind):
+    (tmp_path / "stopped.py").write_text(STOPPED.replace("{kind}", kind))
+    if kind == "waits":
+        (tmp_path / kind).touch()
+    return tmp_path / "stopped.py"
+
+
+def test_files_that_a_killed_process_read_are_read_again(tables, tmp_path, monkeypatch):
+    monkeypatch.setattr("trajflow.workers._plugins", [])
+    load_plugins([str(stopped(tmp_path, "killed"))])
+    same_store(tables, tmp_path, monkeypatch, (2,))
+    assert (tmp_path / "killed").exists()
+
+
+def test_a_stopped_import_leaves_nothing(tables, tmp_path):
+    out = tmp_path / "out" / "o.zarr"
+    words = ["--plugin", stopped(tmp_path, "waits"), "data", "import", tables, "-o", out]
+    words = [sys.executable, "-m", "trajflow", *words, "--jobs", "2"]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, start_new_session=True) as command:
+        while len(list(out.parent.glob("*.partial/scratch/*/sorted"))) < 2:
+            assert command.poll() is None
+            time.sleep(0.05)
+        os.killpg(command.pid, signal.SIGINT)
+        said = command.communicate(timeout=20)[1].decode()
+    assert command.returncode == 130
+    assert "Traceback" not in said
+    assert not list(out.parent.iterdir())
+
+
+@pytest.mark.slow
+def test_dask_workers_import_files_as_one_process_does(tables, tmp_path, monkeypatch, two_workers):
+    same_store(tables, tmp_path, monkeypatch, (two_workers,))

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
@@ -109,7 +109,9 @@ def compute(
         yield from _by_processes(work, items, jobs)
 
 
-def in_order(work: Callable[[Item], Result], items: Sequence[Item], jobs: Jobs) -> Iterator[Result]:
+def in_order(
+    work: Callable[[Item], Result], items: Sequence[Item], jobs: Jobs
+) -> Generator[Result, None, None]:
     """As `compute`, but the results in the order of the items."""
     ready: dict[int, Result] = {}
     first = 0
@@ -176,8 +178,9 @@ def _end_with_parent() -> None:
 def _in_process(plugins: Sequence[str], work: Callable[[Item], Result], item: Item) -> Result:
     try:
         return _alone(plugins, work, item)
-    except SystemExit as left:  # The pool would take the next item.
-        os._exit(int(left.code or 0))
+    finally:
+        if _leaving.locked():  # The pool would take the next item, and DuckDB hides SystemExit.
+            os._exit(1)
 
 
 def _by_dask(
