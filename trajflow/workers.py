@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +18,8 @@ from functools import partial
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait as wait_for_any
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, TypeVar
@@ -32,6 +35,8 @@ Result = TypeVar("Result")
 
 ATTEMPTS = 3
 """How often processes are started before giving up, if they are killed each time."""
+SECONDS_TO_END = 3.0
+"""How long processes may take to end after a signal."""
 _busy, _leaving = threading.Lock(), threading.Lock()
 _plugins: list[str] = []
 
@@ -143,8 +148,7 @@ def _by_processes(
         except BrokenProcessPool:
             continue
         except BaseException:
-            for process in pool._processes.values():
-                process.terminate()
+            _end(list(pool._processes.values()))
             raise
         finally:
             pool.shutdown(cancel_futures=True)
@@ -152,6 +156,16 @@ def _by_processes(
         f"processes were killed {ATTEMPTS} times, {len(left)} parts are left: memory may be too "
         "small; run the command again with fewer --jobs"
     )
+
+
+def _end(processes: Sequence[BaseProcess]) -> None:
+    """End processes, by force if they do not hear: a signal may reach a thread of a library."""
+    for process in processes:
+        process.terminate()
+    last = time.monotonic() + SECONDS_TO_END
+    for process in processes:
+        if not wait_for_any([process.sentinel], max(0.0, last - time.monotonic())):
+            process.kill()
 
 
 def _begin() -> None:

@@ -85,7 +85,7 @@ def rank_windows(
 def rank_gain(
     session: Session, split: SplitPath, beside: str
 ) -> Iterator[tuple[float, Mapping[str, Floats]]]:
-    """As `rank_windows`: "gain", how much lower the energy score is than that of another one."""
+    """As `rank_windows`: "gain", how much lower the energy score of each window is, [W]."""
     browser = session.browser(*split)
     *_, (_, _, own) = browser.rank("energy_score")
     for done, total, scores in browser.rank("energy_score", browser.other(beside)):
