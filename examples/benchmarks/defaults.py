@@ -131,8 +131,8 @@ def run_set(name: str, folder: Path, data: Path, limit: str) -> dict[str, Any]:
         dataset.make(data, store)
     settings = [word for setting in dataset.settings for word in ("--set", setting)]
     start = time.monotonic()
-    resume = ["--resume"] if run.exists() else []
-    trajflow("train", store, "--out", run, "--time-limit", limit, *settings, *resume)
+    new = ["--time-limit", limit, *settings]
+    trajflow("train", store, "--out", run, *(["--resume"] if run.exists() else new))
     seconds = time.monotonic() - start
     report = json.loads(trajflow("evaluate", run, store, "--no-baselines", "--json"))
     plain = report.get("unwatched", report)  # what baselines know too
