@@ -11,7 +11,6 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from trajflow.datasets.ingest import Ingest, TrackRows
 from trajflow.datasets.motion import (
     JUMP_FACTOR,
     MIN_INTERVALS,
@@ -27,6 +26,7 @@ from trajflow.datasets.motion import (
 from trajflow.datasets.projection import mean_longitude, near_longitude
 from trajflow.datasets.report import PROBLEMS
 from trajflow.datasets.schema import TOLERANCE
+from trajflow.datasets.sorting import SortedRows, TrackRows
 from trajflow.datasets.sources import ImportOptions, Source
 from trajflow.errors import DataError
 from trajflow.types import Bools, Floats, Ints
@@ -75,7 +75,7 @@ class Rules:
 
 
 def decide_rules(
-    survey: MotionSurvey, rows: Ingest, source: Source, options: ImportOptions
+    survey: MotionSurvey, rows: SortedRows, source: Source, options: ImportOptions
 ) -> Rules:
     """Decide what neither the format (`source`) nor the user (`options`) fixes."""
     typical = survey.time_step.typical()
@@ -123,7 +123,9 @@ def _has_off_grid_policy(on_problem: Mapping[str, str] | str | None) -> bool:
     return "off-grid" in (on_problem or {})
 
 
-def _decide_resampling(rules: Rules, survey: MotionSurvey, rows: Ingest, typical: float) -> None:
+def _decide_resampling(
+    rules: Rules, survey: MotionSurvey, rows: SortedRows, typical: float
+) -> None:
     """Resample by interpolation if rows are irregular or each track has its own clock."""
     fine = rules.dt / rules.every / rules.seconds
     if survey.time_step.irregular() and fine >= typical / 2:
@@ -150,7 +152,7 @@ def _decide_resampling(rules: Rules, survey: MotionSurvey, rows: Ingest, typical
     )
 
 
-def _decide_step(typical: float | None, source: Source, dt_given: bool, rows: Ingest) -> Rules:
+def _decide_step(typical: float | None, source: Source, dt_given: bool, rows: SortedRows) -> Rules:
     how = "given" if dt_given else "fixed by the format"
     if source.frames and source.dt:
         frames = typical or 1.0
@@ -186,7 +188,7 @@ def _decide_step(typical: float | None, source: Source, dt_given: bool, rows: In
     return rules
 
 
-def _decide_unit(rules: Rules, survey: MotionSurvey, rows: Ingest, source: Source) -> None:
+def _decide_unit(rules: Rules, survey: MotionSurvey, rows: SortedRows, source: Source) -> None:
     usable = survey.travels & np.isfinite(survey.speed)
     speeds = {
         name: float(np.median(survey.speed[usable & (rows.kind == code)])) / rules.seconds

@@ -25,7 +25,7 @@ from trajflow.datasets.cleaning import (
     scenes_of,
 )
 from trajflow.datasets.formats import FORMATS, check_settings, load_reader, read_files
-from trajflow.datasets.ingest import Ingest, TrackRows
+from trajflow.datasets.ingest import Ingest
 from trajflow.datasets.motion import MotionSurvey
 from trajflow.datasets.output import OutputFolder, disk_errors
 from trajflow.datasets.projection import stretch
@@ -41,6 +41,7 @@ from trajflow.datasets.report import (
     restart_notes,
 )
 from trajflow.datasets.schema import TrackBlock
+from trajflow.datasets.sorting import SortedRows, TrackRows, read_sorted
 from trajflow.datasets.sources import ImportOptions, Source, label_of
 from trajflow.datasets.store import is_store
 from trajflow.datasets.writer import StoreWriter
@@ -117,9 +118,9 @@ def import_tracks(
     if format is not None:
         load_reader(format)
         check_settings(format, options.settings)
-    with disk_errors(out), output, closing(Ingest(output.scratch)) as rows:
+    with disk_errors(out), output, closing(Ingest(output.scratch)) as ingest:
         options = replace(options, folder=output.scratch)
-        format, source = read_files(rows.db, format, paths, options)
+        format, source = read_files(ingest.db, format, paths, options)
         names = _names(paths, source.files)
         if jobs != 1 and format not in FORMATS:
             raise ConfigError(
@@ -130,18 +131,18 @@ def import_tracks(
             options = replace(options, project=source.unit == "degree")
         if options.project:
             _project(source)
-        for count in rows.read(source, options, jobs):
-            progress(Progress("reading", count, None))
+        rows = read_sorted(
+            ingest, source, options, jobs, lambda n: progress(Progress("reading", n, None))
+        )
         if source.dates:
             source.notes.append(f"time counts from {rows.count_from_midnight()} UTC")
         if not rows.label:
-            error = no_usable_rows(rows, rows.reasons(), names)
-            if rows.reasons().keys() & set(refused):
+            error = no_usable_rows(ingest, ingest.reasons(), names)
+            if ingest.reasons().keys() & set(refused):
                 raise DataProblem(f"refused, nothing was written: {error}")
             raise error
         survey = MotionSurvey(len(rows.label), source.dims, source.unit)
-        sorted_parts = rows.sorted_parts(options.part_rows)
-        for part in _with_progress(rows, sorted_parts, "surveying", progress):
+        for part in _with_progress(rows, "surveying", progress):
             survey.add(part.track, part.time, part.position)
         rules = decide_rules(survey, rows, source, options)
         if options.project:
@@ -158,7 +159,7 @@ def import_tracks(
         )
         with writer:
             counts, cleaner = Counts(), Cleaner(rules)
-            for part in _with_progress(rows, rows.parts(), "writing", progress):
+            for part in _with_progress(rows, "writing", progress):
                 for block in _blocks(part, cleaner, rows, counts):
                     writer.append(block)
             report = replace(
@@ -169,9 +170,9 @@ def import_tracks(
             )
             refuse_problems(report, refused)
             if not report.rows_kept:
-                hints = restart_notes(rows, source, rules)
-                raise no_usable_rows(rows, report.quarantined, names, hints)
-            for batch in rows.quarantined(names):
+                hints = restart_notes(ingest, source, rules)
+                raise no_usable_rows(ingest, report.quarantined, names, hints)
+            for batch in ingest.quarantined(names):
                 writer.append_table(QUARANTINE, batch)
             writer.folds = _folds(source.folds, counts.scenes)
             if rows.centres is not None:
@@ -227,20 +228,17 @@ def _distortion(survey: MotionSurvey) -> list[str]:
 
 
 def _with_progress(
-    rows: Ingest,
-    parts: Iterator[TrackRows],
-    stage: Literal["surveying", "writing"],
-    progress: Callable[[Progress], None],
+    rows: SortedRows, stage: Literal["surveying", "writing"], progress: Callable[[Progress], None]
 ) -> Iterator[TrackRows]:
     done, total = 0, int(rows.rows.sum())
-    for part in parts:
+    for part in rows.parts():
         yield part
         done += len(part.row)
         progress(Progress(stage, done, total))
 
 
 def _blocks(
-    part: TrackRows, cleaner: Cleaner, rows: Ingest, counts: Counts
+    part: TrackRows, cleaner: Cleaner, rows: SortedRows, counts: Counts
 ) -> Iterator[TrackBlock]:
     """Clean whole trajectories: quarantine bad rows and yield the others scene by scene."""
     cleaned = cleaner(part)
@@ -265,7 +263,7 @@ def _blocks(
 
 
 def _block(
-    part: TrackRows, step: Ints, starts: Bools, rules: Rules, rows: Ingest, counts: Counts
+    part: TrackRows, step: Ints, starts: Bools, rules: Rules, rows: SortedRows, counts: Counts
 ) -> TrackBlock:
     begins, number = _pieces(part.track, starts)
     tracks = part.track[begins].tolist()
@@ -298,7 +296,7 @@ def _pieces(track: Ints, starts: Bools) -> tuple[Ints, Ints]:
     return begins, np.arange(len(begins)) - np.searchsorted(trajectory, trajectory) + 1
 
 
-def _label(rows: Ingest, track: int, number: int) -> int | str:
+def _label(rows: SortedRows, track: int, number: int) -> int | str:
     """The label in the file, plus "#2", "#3", ... for the pieces after a jump."""
     label = rows.label[track]
     if number == 1:

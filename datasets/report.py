@@ -17,6 +17,7 @@ from trajflow.text import no_formula, safe
 if TYPE_CHECKING:
     from trajflow.datasets.cleaning import Cleaner, Rules
     from trajflow.datasets.ingest import Ingest
+    from trajflow.datasets.sorting import SortedRows
     from trajflow.datasets.sources import ImportOptions, Source
     from trajflow.datasets.store import Store
 
@@ -252,11 +253,15 @@ class Counts:
 
 
 def compose_report(
-    rows: "Ingest", source: "Source", options: "ImportOptions", cleaner: "Cleaner", counts: Counts
+    rows: "SortedRows",
+    source: "Source",
+    options: "ImportOptions",
+    cleaner: "Cleaner",
+    counts: Counts,
 ) -> ImportReport:
     """The report of an import; source, path and out are set by the caller."""
-    rules = cleaner.rules
-    dropped = {name: count for name, count in rows.dropped.items() if count}
+    ingest, rules = rows.ingest, cleaner.rules
+    dropped = {name: count for name, count in ingest.dropped.items() if count}
     if counts.between:
         dropped["between steps"] = dropped.get("between steps", 0) + counts.between
     if counts.resampled:
@@ -270,20 +275,20 @@ def compose_report(
         path="",
         out="",
         files=len(source.files),
-        rows_read=rows.rows_read,
+        rows_read=ingest.rows_read,
         rows_kept=counts.kept,
         trajectories=sum(counts.types.values()),
         scenes=len(counts.scenes),
         types=dict(counts.types),
         splits=dict(counts.splits),
         dropped=dropped,
-        quarantined=_ordered(rows.reasons()),
+        quarantined=_ordered(ingest.reasons()),
         by_scene={
-            s: _ordered(result) for (s,), result in rows.worst("scene", WORST_SCENES).items()
+            s: _ordered(result) for (s,), result in ingest.worst("scene", WORST_SCENES).items()
         },
         worst_agents=[
             TroubledAgent(scene, agent, result.total(), _ordered(result))
-            for (scene, agent), result in rows.worst("scene, agent", WORST_AGENTS).items()
+            for (scene, agent), result in ingest.worst("scene, agent", WORST_AGENTS).items()
         ],
         cuts=counts.cuts,
         moved=counts.moved,
@@ -301,17 +306,17 @@ def compose_report(
         notes=[
             *source.notes,
             *rules.notes,
-            *restart_notes(rows, source, rules),
-            *_grid_notes(rows, rules, counts),
+            *restart_notes(ingest, source, rules),
+            *_grid_notes(ingest, rules, counts),
             *_coordinate_notes(rules, len(clocks), counts.turned_longitudes),
         ],
     )
 
 
-def restart_notes(rows: "Ingest", source: "Source", rules: "Rules") -> list[str]:
+def restart_notes(ingest: "Ingest", source: "Source", rules: "Rules") -> list[str]:
     """Ask why the time of a file goes back, or why many rows conflict."""
-    conflicts = rows.reasons()["conflict"]
-    restarts = rows.restarts(LONG_GAP * (rules.row_interval or 0.0))
+    conflicts = ingest.reasons()["conflict"]
+    restarts = ingest.restarts(LONG_GAP * (rules.row_interval or 0.0))
     if restarts:
         first = restarts[0]
         back = (first.before - first.after) * rules.seconds
@@ -327,7 +332,7 @@ def restart_notes(rows: "Ingest", source: "Source", rules: "Rules") -> list[str]
             f"the clock goes back by {back:.6g} s at row {first.row} of "
             f"{source.files[first.file].name}: {why}"
         ]
-    if conflicts > MANY_CONFLICTS * rows.rows_read:
+    if conflicts > MANY_CONFLICTS * ingest.rows_read:
         return [
             f"{conflicts} rows have another position of the same agent at the same time: is the "
             "clock coarser than the rows (if so, name a column of frames: --columns frame=NAME "
@@ -336,8 +341,8 @@ def restart_notes(rows: "Ingest", source: "Source", rules: "Rules") -> list[str]
     return []
 
 
-def _grid_notes(rows: "Ingest", rules: "Rules", counts: Counts) -> list[str]:
-    off = rows.reasons()["off-grid"]
+def _grid_notes(ingest: "Ingest", rules: "Rules", counts: Counts) -> list[str]:
+    off = ingest.reasons()["off-grid"]
     if rules.max_gap is None and off > MANY_OFF_GRID * (off + counts.kept):
         return [
             f"{off} of {off + counts.kept} rows lie between steps of {rules.dt:g} s: --resample "
@@ -385,11 +390,11 @@ def refuse_problems(report: ImportReport, refused: list[str]) -> None:
 
 
 def no_usable_rows(
-    rows: "Ingest", reasons: Mapping[str, int], files: list[str], hints: Sequence[str] = ()
+    ingest: "Ingest", reasons: Mapping[str, int], files: list[str], hints: Sequence[str] = ()
 ) -> DataError:
     """The error of an import without a usable row, with the reasons and an example."""
-    why = ", ".join(f"{name} {count}" for name, count in (dict(reasons) | rows.dropped).items())
-    first = rows.fetch(
+    why = ", ".join(f"{name} {count}" for name, count in (dict(reasons) | ingest.dropped).items())
+    first = ingest.fetch(
         """select file, "row", text from quarantine where text <> '' order by file, "row" limit 1"""
     )
     example = "".join(
@@ -398,7 +403,7 @@ def no_usable_rows(
         for file, row, text in first
     )
     return DataError(
-        f"none of {rows.rows_read} rows can be used: {why or 'all were dropped'}{example}"
+        f"none of {ingest.rows_read} rows can be used: {why or 'all were dropped'}{example}"
         f"{''.join(f'; {hint}' for hint in hints)}; check "
         "--columns, --dt and --speed-limit"
     )

@@ -18,6 +18,7 @@ from trajflow.datasets.columns import map_columns
 from trajflow.datasets.formats import FORMATS
 from trajflow.datasets.ingest import Ingest
 from trajflow.datasets.schema import GROUP, Spec, TrackBlock
+from trajflow.datasets.sorting import read_sorted
 from trajflow.datasets.sources import ImportOptions
 from trajflow.datasets.store import open_store
 from trajflow.datasets.unpacking import stage
@@ -194,15 +195,15 @@ def _write(path: Path, data: bytes) -> Path:
 
 
 def _read_rows(format: str, path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        rows = Ingest(Path(folder))
-        with closing(rows):
-            options = ImportOptions(folder=Path(folder), dt=0.4)
-            source = FORMATS[format].read(rows.db, path, options)
-            assert list(rows.read(source, options))[-1] == rows.rows_read
-            kept = sum(len(part.row) for part in rows.sorted_parts(64))
-            rejected = sum(rows.reasons().values()) + sum(rows.dropped.values())
-            assert kept + rejected == rows.rows_read
+    with (
+        tempfile.TemporaryDirectory(dir=path.parent) as folder,
+        closing(Ingest(Path(folder))) as ingest,
+    ):
+        options = ImportOptions(folder=Path(folder), dt=0.4, part_rows=64)
+        source = FORMATS[format].read(ingest.db, path, options)
+        kept = sum(len(part.row) for part in read_sorted(ingest, source, options).parts())
+        rejected = sum(ingest.reasons().values()) + sum(ingest.dropped.values())
+        assert kept + rejected == ingest.rows_read
 
 
 def small_store(folder: Path) -> Path:

@@ -266,6 +266,15 @@ def test_rows_without_a_name_are_set_apart(imported):
     assert report.rows_kept == 69
 
 
+def test_a_first_scene_without_a_valid_split_is_quarantined(imported):
+    table = walkers(("a", "b"))
+    table["split"] = np.where(table["scene"] == "a", "x" * 250, "train")
+    store, report = imported(table)
+    assert report.quarantined == {"no-label": (table["scene"] == "a").sum()}
+    assert report.scenes == 1
+    assert store.dt == 0.5
+
+
 def test_types_and_parts_come_from_columns(imported):
     table = walkers().assign(
         type=lambda t: np.where(t["agent"] == 1, "biker", ""),

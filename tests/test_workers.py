@@ -17,7 +17,7 @@ import torch
 import zarr
 from workers_support import KilledOnce, registered_names
 
-from trajflow.datasets import import_tracks, ingest, open_store
+from trajflow.datasets import import_tracks, ingest, open_store, sorting
 from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.writer import StoreWriter
 from trajflow.evaluation import EvaluationOptions, batches, evaluate_run
@@ -339,7 +339,7 @@ def by_one_process(monkeypatch):
         for item in pickle.loads(pickle.dumps(items)):
             yield pickle.loads(pickle.dumps(work(item)))
 
-    monkeypatch.setattr(ingest, "in_order", in_order)
+    monkeypatch.setattr(sorting, "in_order", in_order)
 
 
 def dated(number):
