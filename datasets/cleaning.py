@@ -138,7 +138,7 @@ def _decide_resampling(
         scene = np.bincount(rows.scene, wave.real, count) + 1j * np.bincount(
             rows.scene, wave.imag, count
         )
-        between = np.abs(np.angle(wave / scene[rows.scene])) > 2 * np.pi * TOLERANCE
+        between = np.abs(np.angle(wave * scene[rows.scene].conj())) > 2 * np.pi * TOLERANCE
         if rows.rows[between].sum() < OWN_CLOCK_SHARE * rows.rows.sum():
             return
         why = "tracks have their own clocks, between the steps of others"
