@@ -19,7 +19,7 @@ from trajflow.tui.widgets.tables import (
     word_column,
 )
 
-SCORED = ("energy_score", "min_ade", "min_fde", "ood_score")
+SCORED = ("energy_score", "min_ade", "min_fde", "ood_score", "coverage_90")
 AGENT_SCORED = ("ood_score", "min_ade", "energy_score", "min_fde")
 """Columns of windows and of agents, the most important ones first."""
 
