@@ -375,6 +375,8 @@ class ForecastScreen(Screen[None]):
         self.scene.show_layers(self.scene.drawn.next_samples())
 
     def action_layer(self, name: str) -> None:
+        if name == "image" and (why := self.scene.why_no_image):
+            self.app.show_message(why)
         self.scene.show_layers(self.scene.drawn.toggled(name))
 
     def action_follow(self) -> None:
