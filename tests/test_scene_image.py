@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 from test_tui_canvas import view_of
 from test_tui_forecast import Busy
-from tui_support import app_on, piloted, until
+from textual import constants
+from tui_support import app_on, piloted, text_of, until
 
 from trajflow.browse.view import SplitSummary
 from trajflow.datasets import open_store
@@ -134,6 +135,22 @@ def test_a_key_of_the_forecast_screen_hides_the_image(tmp_path):
         screen.show(view_of(scene="elsewhere"))
         await pilot.pause()
         assert screen.scene.image is None
+        await pilot.press("I")
+        await until(pilot, lambda: "data add-image" in text_of(pilot.app))
+
+    piloted(app_on(tmp_path), play)
+
+
+def test_a_terminal_with_few_colours_says_that_it_shows_no_image(tmp_path, monkeypatch):
+    monkeypatch.setattr(constants, "COLOR_SYSTEM", "256")
+
+    async def play(pilot):
+        pilot.app.engine = Busy()
+        screen = ForecastScreen(tmp_path / "a run", tmp_path / "plaza.zarr")
+        await pilot.app.push_screen(screen)
+        screen.scene.show_image(SceneImage(halves(), north_up(1.0, (0, 0), 40)))
+        await pilot.press("I")
+        await until(pilot, lambda: "an image needs" in text_of(pilot.app))
 
     piloted(app_on(tmp_path), play)
 

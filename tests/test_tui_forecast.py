@@ -141,6 +141,8 @@ def test_the_table_of_windows_scores_sorts_and_jumps(run, fork, size):
         assert screen.index == 2
         await press(pilot, screen, "g")
         assert scores[screen.view.index] == scores.max()
+        assert screen._scores["coverage_90"][screen.index] == screen.view.mean("coverage_90")
+        assert "cov@90" in text_of(app)
         await press(pilot, screen, "slash", *screen.view.scene, "enter")
         assert {screen.summary.scene[n] for n in table.records} == {
             screen.summary.scene[screen.index]
@@ -151,6 +153,29 @@ def test_the_table_of_windows_scores_sorts_and_jumps(run, fork, size):
         assert "agents  energy" not in text_of(app)
 
     browsed(run, fork, play, size)
+
+
+def test_the_palette_goes_to_scenes_and_agents_and_knows_to_compare_and_to_export(run, fork):
+    async def play(pilot, screen):
+        async def choose(words, listed):
+            await pilot.press("colon", *words)
+            await until(pilot, lambda: listed in text_of(pilot.app))
+
+        target = int(np.flatnonzero(screen.view.target)[-1])
+        label = screen.view.labels[target]
+        await choose(f"agent{label}", f"Agent {label}")
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.agent == target)
+        scene = int(screen.summary.scene[-1])
+        name = screen.summary.store_scenes[scene]
+        await choose(f"scene{name}", f"Scene {name}")
+        await pilot.press("enter")
+        await until(pilot, lambda: screen.index == int(np.argmax(screen.summary.scene == scene)))
+        await choose("export", "Export the forecast")
+        await pilot.press("escape")
+        await choose("compare", "Compare with another run")
+
+    browsed(run, fork, play, LARGE)
 
 
 def test_every_agent_of_500_is_reached_in_the_table_of_agents():

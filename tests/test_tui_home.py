@@ -208,6 +208,21 @@ def test_a_run_without_its_tracks_says_what_to_do(folder):
     piloted(app_on(folder), play, LARGE)
 
 
+def test_a_damaged_run_says_what_is_wrong_with_it_and_not_with_its_store(folder):
+    async def play(pilot):
+        app = pilot.app
+        await until(pilot, lambda: app.screen.library.runs)
+        app.screen.table.choose(str(folder / "runs" / "bad"))
+        await pilot.pause()
+        said = []
+        app.show_error = said.append
+        await pilot.press("enter", "o")
+        await until(pilot, lambda: len(said) == 2)
+        assert all(one.startswith(f"{app.screen.entry.path} is damaged") for one in said)
+
+    piloted(app_on(folder), play, LARGE)
+
+
 def test_a_store_given_on_the_command_line_is_opened(folder):
     async def play(pilot):
         await until(pilot, lambda: isinstance(pilot.app.screen, DatasetScreen))

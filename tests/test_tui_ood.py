@@ -93,6 +93,8 @@ def test_the_table_holds_every_corruption_with_its_numbers(run, fork, report, si
         assert "nobody" in text
         assert "walks[red]" in text
         assert screen.table.chosen == "noise-2"
+        share = report["corruptions"][1]["alarms"]["ood_score"]["value"]
+        assert f"flagged {100 * share:.0f} % [" in text, "the word of the column, not another one"
         await pilot.press("k")
         await until(pilot, lambda: "false alarms" in text_of(pilot.app))
         assert screen.table.chosen == ""

@@ -23,7 +23,7 @@ SCORES = ("energy_score", "min_ade", "min_fde", "mean_ade", "miss_rate", "covera
 CHUNK = 192
 """Targets scored at once; a key press that waits for a chunk must not feel slow."""
 OOD_SCORE = "ood_score"
-RANKINGS = ("energy_score", "min_ade", "min_fde", "miss_rate", "spread", OOD_SCORE)
+RANKINGS = ("energy_score", "min_ade", "min_fde", "miss_rate", "spread", "coverage_90", OOD_SCORE)
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,8 @@ class Commands(Provider):
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
-        for words, note, run in chain(self._library(), self._actions()):
+        places = getattr(self.screen, "places", tuple)
+        for words, note, run in chain(self._library(), places(), self._actions()):
             if (score := matcher.match(words)) > 0:
                 yield Hit(score, Text(words), run, words, note)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,8 +20,9 @@ from textual.widgets import DataTable, Input
 
 from trajflow.browse.view import Floats, SamplingOptions, SplitSummary, View
 from trajflow.scene_image import load_image
+from trajflow.text import safe
 from trajflow.tui import export, tasks
-from trajflow.tui.app import TrajflowApp
+from trajflow.tui.app import Command, TrajflowApp
 from trajflow.tui.engine import EngineDied, TaskFailed
 from trajflow.tui.screens import forecast_keys as keys
 from trajflow.tui.screens.bookmarking import BookmarkController
@@ -303,6 +304,16 @@ class ForecastScreen(Screen[None]):
             self.windows.choose(str(self.index))
             self.load()
 
+    def places(self) -> Iterator[Command]:
+        """Where the palette can go: the scenes of the split, and the agents of the window."""
+        if self.summary is None or self.view is None or self.edit is not None:
+            return
+        for scene, first in zip(*np.unique(self.summary.scene, return_index=True), strict=True):
+            name = safe(self.summary.store_scenes[scene], 60)
+            yield f"Scene {name}", "its first window", partial(self._go, int(first))
+        for agent in np.flatnonzero(self.view.target).tolist():
+            yield f"Agent {safe(self.view.labels[agent], 60)}", "", partial(self.select, agent)
+
     # How windows are forecast
 
     def action_resample(self) -> None:
@@ -375,6 +386,8 @@ class ForecastScreen(Screen[None]):
         self.scene.show_layers(self.scene.drawn.next_samples())
 
     def action_layer(self, name: str) -> None:
+        if name == "image" and (why := self.scene.why_no_image):
+            self.app.show_message(why)
         self.scene.show_layers(self.scene.drawn.toggled(name))
 
     def action_follow(self) -> None:

@@ -22,7 +22,7 @@ BROWSE_KEYS: list[BindingType] = [
     Binding("4", "steps(4)", "4 evaluations per sample", show=False, id="forecast.four"),
     Binding("s", "select", "Selection rule", show=False, id="forecast.select"),
     Binding("v", "baseline", "Constant velocity beside", show=False, id="forecast.baseline"),
-    Binding("V", "compare", "Another run beside", show=False, id="forecast.compare"),
+    Binding("V", "compare", "Compare with another run", show=False, id="forecast.compare"),
     Binding("pagedown", "window(10)", "10 windows on", show=False, id="forecast.forward"),
     Binding("pageup", "window(-10)", "10 windows back", show=False, id="forecast.back"),
     Binding("home,g", "window(-1000000000)", "First window", show=False, id="forecast.first"),
@@ -54,10 +54,10 @@ MAP_KEYS: list[BindingType] = [
     Binding("i", "layer('axes')", "Axes and scale", show=False, id="map.axes"),
     Binding("I", "layer('image')", "Image of the recording", show=False, id="map.image"),
     Binding("f", "follow", "Follow the agent", show=False, id="map.follow"),
-    Binding("P", "export_picture", "Save a picture, PNG", show=False, id="map.picture"),
+    Binding("P", "export_picture", "Export a picture, PNG", show=False, id="map.picture"),
     Binding("c", "copy_command", "Copy the command of this view", show=False, id="map.command"),
-    Binding("C", "export('.csv')", "Save the forecast as CSV", show=False, id="map.csv"),
-    Binding("X", "export('.rrd')", "Save for rerun", show=False, id="map.rrd"),
+    Binding("C", "export('.csv')", "Export the forecast, CSV", show=False, id="map.csv"),
+    Binding("X", "export('.rrd')", "Export for rerun", show=False, id="map.rrd"),
 ]
 
 BEFORE, AFTER = "edit_past('select_step',(-1,))", "edit_past('select_step',(1,))"

@@ -213,8 +213,10 @@ class HomeScreen(Screen[None]):
 
     def _store_is_missing(self, run: RunEntry) -> None:
         self.app.show_error(
-            f"the store of {run.name} is not below {self.folder}; start `trajflow tui` in a folder "
-            "above both, or move the store there"
+            f"{run.path} is damaged: {run.problem}; restore it from a copy, or make it again"
+            if run.problem
+            else f"the store of {run.name} is not below {self.folder}; start `trajflow tui` in a "
+            "folder above both, or move the store there"
         )
 
     # The preview

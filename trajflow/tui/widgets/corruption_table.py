@@ -151,7 +151,7 @@ def corruption_facts(report: Values, corruption: Values | None) -> list[Text]:
         Text(
             f"AUROC {number(_value(detection['auroc']))}  "
             f"FPR95 {number(_value(detection['fpr95']))}  "
-            f"detected {_interval(corruption['alarms'][SCORE])}"
+            f"flagged {_interval(corruption['alarms'][SCORE])}"
         ),
         Text("  ".join(changes)),
     ]

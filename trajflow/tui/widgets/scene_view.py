@@ -159,6 +159,14 @@ shows; white or black dashes are the true future, **x** is its end.
         self._look()
         self.invalidate()
 
+    @property
+    def why_no_image(self) -> str:
+        """Why no image can be shown; empty if one can."""
+        if self.image is None:
+            return "no image of this recording; `trajflow data add-image` adds one"
+        full = palette_of(self).depth == "full"
+        return "" if full else "an image needs a terminal with more colours (COLORTERM=truecolor)"
+
     def toggle_side(self) -> bool:
         """Show x and z, or x and y again; False if the positions have no height."""
         if self.view is None or self.view.past.shape[-1] < 3:

@@ -19,7 +19,7 @@ from trajflow.tui.widgets.tables import (
     word_column,
 )
 
-SCORED = ("energy_score", "min_ade", "min_fde", "ood_score")
+SCORED = ("energy_score", "min_ade", "min_fde", "ood_score", "coverage_90")
 AGENT_SCORED = ("ood_score", "min_ade", "energy_score", "min_fde")
 """Columns of windows and of agents, the most important ones first."""
 
@@ -39,7 +39,7 @@ the map.
         self.scores: Mapping[str, Floats] = {}
         super().__init__(
             [
-                word_column("scene", 12, self._scene),
+                word_column("scene", 16, self._scene),
                 TableColumn("time", 7, lambda n: clock(self._seconds(n)), self._seconds),
                 number_column("agents", 7, lambda n: int(self.summary.targets[n]), str),
                 number_column("gain", 7, partial(self._score, "gain")),
