@@ -83,8 +83,8 @@ class DatasetScreen(Screen[None]):
 
     @work(exclusive=True, group="tracks")
     async def _read_tracks(self, after: float = 0.0) -> None:
+        chosen = self.table.chosen  # read before the pause, in which the screen may close
         await asyncio.sleep(after)
-        chosen = self.table.chosen
         if chosen is None or self.entry.problem:
             return
         scene = None if chosen == ALL else chosen
