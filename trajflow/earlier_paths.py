@@ -123,11 +123,11 @@ class Paths:
         draws = drawn.transpose(1, 0, 2, 3)
         if weights is None:
             share: Floats = np.full((1, len(drawn)), 1 / len(drawn))
-            apart = _distance(draws, np.roll(draws, 1, 1)).mean(1)
+            spread = _distance(draws, np.roll(draws, 1, 1)).mean(1)
         else:
             share = weights.T
             turned = ((np.roll(draws, k, 1), np.roll(share, k, 1)) for k in range(1, len(drawn)))
-            apart = sum(
+            spread = sum(
                 ((_distance(draws, others) * share * their).sum(1) for others, their in turned),
                 start=np.zeros(len(future)),
             )
@@ -140,14 +140,14 @@ class Paths:
                 to_draws = (_distance(draws, path[:, None, track]) * share).sum(1)
                 cross[:, way] += weight[:, track] * to_draws
             own = (_distance(path, future[:, None]) * weight).sum(1)
-            gain[:, way] = to_truth - own - apart + cross[:, way]
+            gain[:, way] = to_truth - own - spread + cross[:, way]
         loss = np.zeros((len(future), len(ways), len(ways)))
         pairs = weight[:, :, None] * weight[:, None]
         for one in ways:
             for other in ways:
                 path, against = self.future[:, :, None, one], self.future[:, None, :, other]
                 between = (_distance(path, against) * pairs).sum((1, 2))
-                loss[:, one, other] = cross[:, one] + cross[:, other] - apart - between
+                loss[:, one, other] = cross[:, one] + cross[:, other] - spread - between
         valid = np.asarray(self.usable.any(1) & np.isfinite(gain).all(1))
         return np.where(valid[:, None], gain, 0), np.where(valid[:, None, None], loss, 0)
 

@@ -14,7 +14,7 @@ from trajflow.types import Batch, Floats
 
 
 class WithEarlierPaths:
-    """A forecaster whose samples are replaced by earlier paths as often as was right before.
+    """A forecaster whose samples are replaced by earlier paths as often as that was right.
 
     What followed a forecast counts for forecasts whose present is a horizon later, or more.
     """

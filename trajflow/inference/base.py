@@ -333,7 +333,7 @@ class Predictor(Described, ABC):
         if self.format.neighbors is None:
             raise ConfigError(
                 "earlier paths are for one agent, and a joint model draws all agents of a scene "
-                "together; forecast without earlier paths"
+                "together; leave out earlier_paths=True, or --earlier-paths"
             )
 
     def _remembered(
