@@ -201,6 +201,7 @@ def evaluate(
         draws=draws or 0,
         clocks=",".join(clock or ()),
         min_agents=min_agents,
+        earlier_paths=earlier_paths,
     )
     with ProgressBar("windows") as bar:
         if baseline is not None:
@@ -215,13 +216,7 @@ def evaluate(
                 raise ConfigError("--set is for a baseline; a run keeps the windows it has")
             run, data = paths
             report = evaluate_run(
-                run,
-                data,
-                options,
-                device=device,
-                jobs=processes,
-                earlier_paths=earlier_paths,
-                on_progress=bar.report,
+                run, data, options, device=device, jobs=processes, on_progress=bar.report
             )
             if baselines and select is None:
                 report |= beside_baselines(run, data, report, options, on_progress=bar.report)

@@ -118,7 +118,9 @@ def train(
     ] = None,
     init: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Start from the weights of this run (fine-tuning)."),
+        typer.Option(
+            metavar="RUN", help="Start from the weights of this run; model.memory=8 adds memory."
+        ),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run at --out where it stopped.")

@@ -17,6 +17,7 @@ import pytest
 from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.errors import ConfigError, RunError
+from trajflow.evaluation.evaluate import evaluate_run
 from trajflow.evaluation.ranking import differences, protocol
 from trajflow.evaluation.report import read_report
 from trajflow.models.serialization import unpack
@@ -557,6 +558,31 @@ def test_an_ensemble_of_all_seeds_is_judged_once_they_are_trained(places, tmp_pa
     assert (chosen["selection"], chosen["draws"]) == ("learned", 40)
     assert "--ensemble --select learned --config none --set" in chosen["command"]
     assert not (tmp_path / "runs" / both.name / WEIGHTS).exists()
+
+
+def test_earlier_paths_and_moments_of_several_agents_are_rows_of_their_own(places, tmp_path):
+    words = ("--folds", "a", "--baselines", "", "--steps", 1)
+    plan = plan_of(places, *words, "--earlier-paths", "--min-agents", 3)
+    plain, paths, few, both = do(plan, places, tmp_path)
+    labels = ["", " with earlier paths", " moments of 3 agents or more"]
+    labels.append("".join(labels))
+    assert [row["label"] for row in (plain, paths, few, both)] == [f"mmf{x}" for x in labels]
+    assert plain["windows"] == paths["windows"] > few["windows"] == both["windows"] > 0
+    assert plain["mean"]["min_ade"] != paths["mean"]["min_ade"]
+    assert both["command"].count("--earlier-paths --min-agents 3") == 1
+    table = make_table(ETHUCY, plan, tmp_path)
+    assert table["folds"]["a"]["windows"] == plain["windows"]
+    text = to_markdown(table)
+    assert "per agent, with earlier paths of the recording; moments of 3 agents or more:" in text
+
+    session, trial = session_of(plan, places, tmp_path), plan.trial("a-mmf-0")
+    assert not session.missing(trial)
+    evaluate_run(trial.folder(tmp_path), places.path)  # replaces the report of the trial
+    assert [options.earlier_paths for options in session.missing(trial)] == [False]
+    assert len(make_rows(ETHUCY, plan, tmp_path)) == 3
+    joint = ("--set", "model.joint=true")
+    with pytest.raises(ConfigError, match="leave out --earlier-paths"):
+        plan_of(places, *words, "--earlier-paths", *joint)
 
 
 def test_real_clocks_are_a_row_of_their_own(places, tmp_path):

@@ -24,7 +24,9 @@ from trajflow.inference.scenes import Request
 from trajflow.models.serialization import pack, unpack, unpack_state
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.nn.memory_attention import MemoryAttention
+from trajflow.runs import WEIGHTS, RunFolder
 from trajflow.training.augment import Augmentation
+from trajflow.training.start import resume_training, start_training
 from trajflow.types import Batch
 
 A, T, F, K = 3, 8, 12, 4
@@ -436,14 +438,52 @@ def test_the_setting_is_off_by_default_and_bounded():
         Config.load(None, ["model.memory=65"])
 
 
+STREET = ("data.history=3", "data.horizon=2", "data.split=time", "data.fractions=[0.5,0.2,0.3]")
+
+
+def settings(*more):
+    return [word for setting in (*STREET, *more) for word in ("--set", setting)]
+
+
 @pytest.fixture
 def watched_run(street, trajflow, tmp_path, tiny):
     """A run with memory on a street."""
-    shape = ("data.history=3", "data.horizon=2", "data.split=time", "data.fractions=[0.5,0.2,0.3]")
-    words = [word for setting in (*shape, "model.memory=4") for word in ("--set", setting)]
-    code, _, said = trajflow("train", street.path, "--out", tmp_path / "run", *tiny, *words)
+    words = (*tiny, *settings("model.memory=4"))
+    code, _, said = trajflow("train", street.path, "--out", tmp_path / "run", *words)
     assert code == 0, said
     return tmp_path / "run", street.path
+
+
+def test_memory_is_added_to_a_run_that_forecasts_as_before_without_it(
+    street, trajflow, tmp_path, tiny
+):
+    base, whole, halves = (tmp_path / name for name in ("base", "whole", "halves"))
+    assert trajflow("train", street.path, "--out", base, *tiny, *settings())[0] == 0
+    words = settings("model.memory=4", "train.epochs=3", "train.lr=0.01", "train.samples=5")
+    code, _, said = trajflow("train", street.path, "--out", whole, "--init", base, *words)
+    assert code == 0, said
+    before, after, past = Predictor.load(base), Predictor.load(whole), pasts()[:, -3:]
+    place = Place(after.displacement_scale)
+    plain = before.predict(past, seed=0).samples
+    assert np.array_equal(after.predict(past, seed=0, agents="abc", place=place).samples, plain)
+    for step in range(12):
+        place.push(
+            "", step, ["d", "e", "f"], past[:, -1] + (step - 6) * (past[:, -1] - past[:, -2])
+        )
+    seen = after.predict(past, seed=0, agents="abc", place=place).samples
+    assert not np.allclose(seen, plain, atol=1e-3)
+    assert after.temperature == before.temperature != 1
+    code, _, said = trajflow("train", street.path, "--init", whole, "--set", "model.memory=8")
+    assert code == 2
+    assert "model.memory=8 does not fit" in said
+
+    config = RunFolder.open(whole).config
+    trainer = start_training(street.path, config, halves, "cpu", init=base)
+    for _ in trainer.run():
+        trainer.stop()
+    *_, last = resume_training(street.path, halves, "cpu").run()
+    assert last.reason == "done"
+    assert (halves / WEIGHTS).read_bytes() == (whole / WEIGHTS).read_bytes()
 
 
 def test_a_run_with_memory_is_evaluated_with_and_without(watched_run, trajflow):

@@ -101,7 +101,9 @@ def test_equal_seeds_give_equal_weights_and_others_do_not(tmp_path):
     assert weights(tmp_path / "a") != weights(tmp_path / "c")
 
 
-@pytest.mark.parametrize(("stop", "words"), [(3, ()), (4, ()), (6, ()), (3, DROPOUT)])
+@pytest.mark.parametrize(
+    ("stop", "words"), [(3, ()), (4, ()), (6, ()), (3, DROPOUT), (3, ("train.position_noise=0.3",))]
+)
 def test_a_stopped_training_goes_on_as_if_nothing_had_happened(tmp_path, stop, words):
     list(trainer(tmp_path / "whole", *words).run())
     first = trainer(tmp_path / "cut", *words)

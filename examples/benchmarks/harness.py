@@ -158,6 +158,10 @@ def command_line(benchmark: Benchmark, text: str = "") -> argparse.ArgumentParse
     )
     add("--draws", type=_positive, default=1000, help="samples to select from; 1000")
     add("--ensemble", action="store_true", help="also evaluate all seeds as an ensemble")
+    paths = "also evaluate with earlier paths of the recordings"
+    add("--earlier-paths", action="store_true", help=paths)
+    few = "also evaluate the moments with so many agents or more alone"
+    add("--min-agents", type=_positive, default=1, help=few)
     add("--clock", default="", help="also evaluate with real time steps, like biwi_eth=0.6667")
     add("--config", type=_settings, default=default, help=f"settings file, or none; {default.name}")
     add("--set", action="append", default=[], metavar="SECTION.NAME=VALUE", help="one setting")

@@ -254,6 +254,8 @@ def _evaluations(
         raise ConfigError(
             "--clock needs a model that gets the time step: model.condition_on_dt=true"
         )
+    if options.earlier_paths and joint:
+        raise ConfigError("whole scenes have no earlier paths; leave out --earlier-paths")
     plain = replace(evaluation, joint=joint)
     steps = sorted({1, *options.steps}) if one_step else FLOW_STEPS
     evaluations = [replace(plain, steps=count) for count in steps]
@@ -261,8 +263,15 @@ def _evaluations(
         draws = draws_of(rule, plain.samples, options.draws)
         evaluations.append(replace(plain, selection=rule, draws=draws))
     yield from evaluations
+    one_step = [e for e in evaluations if e.steps == 1]
     if options.clock:
-        yield from (replace(e, clocks=options.clock) for e in evaluations if e.steps == 1)
+        yield from (replace(e, clocks=options.clock) for e in one_step)
+    if options.earlier_paths:
+        with_paths = [replace(e, earlier_paths=True) for e in one_step]
+        yield from with_paths
+        one_step += with_paths
+    if options.min_agents > 1:
+        yield from (replace(e, min_agents=options.min_agents) for e in one_step)
 
 
 def command_of(benchmark: Benchmark, plan: Plan, method: str, report: Mapping[str, Any]) -> str:
@@ -283,6 +292,8 @@ def command_of(benchmark: Benchmark, plan: Plan, method: str, report: Mapping[st
         more_draws = report["selection"] != LEARNED and report["draws"] > report["samples"]
         words += ["--draws", str(report["draws"])] if more_draws else []
     words += ["--clock", report["clocks"]] if report["clocks"] else []
+    words += ["--earlier-paths"] if report["earlier_paths"] else []
+    words += ["--min-agents", str(report["min_agents"])] if report["min_agents"] > 1 else []
     words += ["--config", "none"]
     for name, value in settings_of(first).items():
         words += ["--set", f"{name}={json.dumps(value)}"]

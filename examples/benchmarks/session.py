@@ -14,10 +14,12 @@ from plan import Benchmark, Plan, Trial
 from trajflow import Ensemble, baselines
 from trajflow.config import Config
 from trajflow.datasets import Store, TrackData, open_store
+from trajflow.earlier_paths import TRACKS
 from trajflow.errors import RunError
 from trajflow.evaluation import EvaluationOptions, evaluate_forecaster
-from trajflow.evaluation.batches import read_clocks, with_clocks
-from trajflow.evaluation.report import is_current, report_name, write_report
+from trajflow.evaluation.batches import split_batches
+from trajflow.evaluation.earlier_paths import WithEarlierPaths
+from trajflow.evaluation.report import is_current, read_report, report_name, write_report
 from trajflow.fitting import fit_learned_samples
 from trajflow.inference.choosing import LEARNED
 from trajflow.inference.predictor import TorchPredictor
@@ -63,14 +65,13 @@ class Session:
 
     def missing(self, trial: Trial) -> list[EvaluationOptions]:
         """The evaluations without a report, or with a report of an earlier version."""
-        protocol = {
-            "split": "test",
-            "fold": trial.config.data.fold,
-            "fingerprint": self.plan.fingerprint,
-        }
-        names = {options: report_name(protocol, asdict(options)) for options in trial.evaluations}
-        folder = trial.folder(self.results)
-        return [options for options, name in names.items() if not is_current(folder / name)]
+        fold, folder = trial.config.data.fold, trial.folder(self.results)
+        protocol = {"split": "test", "fold": fold, "fingerprint": self.plan.fingerprint}
+
+        def name(options: EvaluationOptions) -> str:
+            return report_name(protocol | _watched(options), asdict(options))
+
+        return [o for o in trial.evaluations if not _is_own(folder / name(o))]
 
     def has_work(self, trial: Trial, stage: str) -> bool:
         """Whether a stage has work for a trial; only trained trials are evaluated."""
@@ -110,10 +111,10 @@ class Session:
         store = open_store(self.data)
         data = track_data(store, trial.config)
         finished = None if trial.baseline or trial.members else _finished(folder)
+        protocol = self._protocol(trial, store, data)
         facts = {
             "name": trial.name,
             "trial": {name: getattr(trial, name) for name in ("fold", "method", "seed")},
-            "protocol": self._protocol(trial, store, data),
             "training": {} if finished is None else finished.to_dict(),
             "machine": _machine("cpu" if trial.baseline else self.device) | {"jobs": self.jobs},
         }
@@ -123,11 +124,15 @@ class Session:
             if self.benchmark.pooled:
                 scenes = sorted(scene for group in groups.values() for scene in group)
                 groups = {self.benchmark.name: scenes}
-            clocks = read_clocks(options.clocks)
-            batches = with_clocks(data.batches("test", BATCH_SIZE), store.scenes, clocks, store.dt)
-            report = evaluate_forecaster(
-                self._forecaster(trial, options, data), batches, groups, options
-            ).to_json()
+            forecaster = self._forecaster(trial, options, data)
+            paths = options.earlier_paths
+            data.watch(TRACKS if paths else 0, getattr(forecaster, "displacement_scale", 1.0))
+            batches = split_batches(data, options, by_time=paths)
+            if paths:
+                forecaster = WithEarlierPaths(forecaster, store.scenes)
+                batches = forecaster.watching(batches)
+            report = evaluate_forecaster(forecaster, batches, groups, options).to_json()
+            report["protocol"] = protocol | _watched(options)
             folder.mkdir(parents=True, exist_ok=True)
             seconds = {"evaluation_seconds": time.monotonic() - start}
             write_report(RunFolder(folder), facts | report | seconds)
@@ -174,6 +179,15 @@ class Session:
             "validation": list(settings.validation),
             **{name: description[name] for name in ("hash", "parts", "leakage")},
         }
+
+
+def _watched(options: EvaluationOptions) -> dict[str, str]:
+    return {"watched": "earlier paths"} if options.earlier_paths else {}
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a report is of this version, and of a trial, not of `trajflow evaluate`."""
+    return is_current(path) and "trial" in read_report(path)
 
 
 def _finished(folder: Path) -> Finished | None:

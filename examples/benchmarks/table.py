@@ -53,7 +53,7 @@ def make_table(
     rows = make_rows(benchmark, plan, results)
     counted = {
         name: {"windows": fold["windows"], "people": fold["people"]}
-        for row in rows
+        for row in sorted(rows, key=lambda row: -row["min_agents"])  # all moments last
         for name, fold in row["folds"].items()
     }
     trained = [trial for trial in plan.trials if not trial.baseline]
@@ -96,6 +96,8 @@ def make_rows(benchmark: Benchmark, plan: Plan, results: Path) -> list[dict[str,
     groups: dict[tuple[Any, ...], list[tuple[Trial, Report]]] = {}
     for trial in plan.trials:
         for report in reports_in(trial.folder(results)):
+            if "trial" not in report:
+                continue  # of `trajflow evaluate`; `Session.missing` says that ours is not there
             key = (trial.method, *(report[name] for name in TERMS))
             groups.setdefault(key, []).append((trial, report))
     return [_row(benchmark, plan, group) for group in groups.values()]
@@ -145,7 +147,10 @@ def _label(method: str, report: Report) -> str:
     clocks = " real time steps" if report["clocks"] else ""
     draws = f" of {report['draws']}" if report["draws"] > report["samples"] else ""
     rule = "" if report["selection"] == "plain" else f" {report['selection']}{draws}"
-    return f"{method}{clocks}{rule}"
+    paths = " with earlier paths" if report["earlier_paths"] else ""
+    least = report["min_agents"]
+    few = f" moments of {least} agents or more" if least > 1 else ""
+    return f"{method}{clocks}{rule}{paths}{few}"
 
 
 def _protocol(

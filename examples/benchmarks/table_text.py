@@ -10,7 +10,7 @@ from typing import Any
 from trajflow.evaluation.ranking import Ranked, by_protocol, ranked
 from trajflow.text import plain
 
-TERMS = ("samples", "draws", "selection", "joint", "steps", "clocks")
+TERMS = ("samples", "draws", "selection", "joint", "steps", "clocks", "earlier_paths", "min_agents")
 """Evaluation options that distinguish the rows of a method."""
 ERRORS = ("min_ade", "min_fde")
 RATES = {"coverage_50": "coverage@50", "coverage_90": "coverage@90", "miss_rate": "miss rate"}
@@ -141,7 +141,10 @@ def _protocol_title(row: Mapping[str, Any]) -> str:
         how += "energy score, spread and coverage use their weights"
     clocks = f"; with the real time steps of {row['clocks']}" if row["clocks"] else ""
     scope = "whole scenes" if row["joint"] else "per agent"
-    return f"K = {row['samples']}, {how}, {scope}{clocks}"
+    paths = ", with earlier paths of the recording" if row["earlier_paths"] else ""
+    least = row["min_agents"]
+    few = f"; moments of {least} agents or more" if least > 1 else ""
+    return f"K = {row['samples']}, {how}, {scope}{paths}{clocks}{few}"
 
 
 def _row_line(entry: Ranked, folds: Sequence[str]) -> list[str]:

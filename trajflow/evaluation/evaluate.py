@@ -199,7 +199,6 @@ def evaluate_run(
     *,
     device: str = "auto",
     jobs: Jobs = 1,
-    earlier_paths: bool = False,
     on_progress: OnProgress = silent,
 ) -> dict[str, Any]:
     """Evaluate a run or an exported model. The report of a run is also written to its folder.
@@ -212,8 +211,6 @@ def evaluate_run(
         device: Where a run computes.
         jobs: How many processes forecast and score, or Dask workers, which must see the same
             files. The scores are those of one process.
-        earlier_paths: Whether to evaluate the run with earlier paths of the recordings too; see
-            `Predictor.predict`.
         on_progress: Called with "windows", the number done and their total.
 
     Returns:
@@ -241,7 +238,7 @@ def evaluate_run(
     folder, store = RunFolder.open(place), open_store(data)
     predictor = load_predictor(place, device, options.steps)
     check_fit(predictor, store, data)
-    if earlier_paths:
+    if options.earlier_paths:
         check_earlier_paths(predictor, jobs)
     config = run_settings(store, folder, options.fold)
     same = folder.read_record().get("store") == store.fingerprint()
@@ -259,10 +256,11 @@ def evaluate_run(
         scorer = RunScorer.of(place, store, device, resolved, bool(tracks.memory))
         return chain.from_iterable(in_order(scorer, parts_of(tracks, resolved), jobs))
 
-    report = _report(score, tracks, config, options, str(run), on_progress, reasons)
+    unwatched = replace(options, earlier_paths=False)
+    report = _report(score, tracks, config, unwatched, str(run), on_progress, reasons)
     if in_run:
         write_report(folder, report)
-    if not predictor.format.memory and not earlier_paths:
+    if not predictor.format.memory and not options.earlier_paths:
         return report
     # The first report compares with models without memory; this one does not.
     tracks.watch(predictor.format.memory or TRACKS, predictor.displacement_scale)
@@ -272,9 +270,9 @@ def evaluate_run(
         batches = forecaster.watching(split_batches(tracks, resolved, by_time=True))
         return score_batches(forecaster, batches, resolved)
 
-    scorer = score_with_paths if earlier_paths else score
+    scorer = score_with_paths if options.earlier_paths else score
     watched = _report(scorer, tracks, config, options, str(run), on_progress, reasons)
-    watched["protocol"]["watched"] = "earlier paths" if earlier_paths else "yes"
+    watched["protocol"]["watched"] = "earlier paths" if options.earlier_paths else "yes"
     watched["unwatched"] = {name: report[name] for name in ("mean", "window_mean", "intervals")}
     if in_run:
         write_report(folder, watched)

@@ -198,7 +198,8 @@ def read_report(path: Path) -> dict[str, Any]:
         report["mean"].items(), report["protocol"].items()
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise RunError(f"{path} is not a report of `trajflow evaluate --json`") from None
-    return without_old_coverage({"clocks": "", **report})
+    defaults = {"clocks": "", "min_agents": 1, "earlier_paths": False}
+    return without_old_coverage(defaults | report)
 
 
 def without_old_coverage(report: dict[str, Any]) -> dict[str, Any]:
@@ -232,9 +233,10 @@ def reports_in(folder: Path) -> list[dict[str, Any]]:
     return sorted(result, key=_order)
 
 
-def _order(report: Mapping[str, Any]) -> tuple[str, bool, str, int]:
-    kind = report.get("selection") or "plain"
-    return report["clocks"], kind != "plain", kind, int(report.get("steps") or 1)
+def _order(report: Mapping[str, Any]) -> tuple[Any, ...]:
+    kind, steps = report.get("selection") or "plain", int(report.get("steps") or 1)
+    protocol = (report["clocks"], report["min_agents"], report["earlier_paths"])
+    return *protocol, kind != "plain", kind, steps
 
 
 def best_validation(folder: RunFolder) -> dict[str, Any]:

@@ -69,6 +69,8 @@ class EvaluationOptions:
             frame intervals: "NAME=SECONDS,NAME=SECONDS".
         min_agents: Moments with fewer agents to score are left out. Some publications count
             moments of two or more alone: 181 windows of eth instead of 364.
+        earlier_paths: Whether earlier paths of the recordings replace some samples; see
+            `Predictor.predict`.
 
     Raises:
         ConfigError: A number is out of bounds, or two options contradict each other.
@@ -89,6 +91,7 @@ class EvaluationOptions:
     standing: float | None = None
     clocks: str = ""
     min_agents: int = 1
+    earlier_paths: bool = False
 
     def __post_init__(self) -> None:
         if self.samples < 1 or self.resamples < 1:

@@ -1,6 +1,6 @@
 """Builds a trainer from settings and data: model, normalizer, objective and run folder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from trajflow.runs import RunFolder
 from trajflow.training import distributed
 from trajflow.training.checkpoint import Checkpoint, TrainingProgress
 from trajflow.training.events import Finished
-from trajflow.training.pretrained import load_weights
+from trajflow.training.pretrained import load_weights, train_memory_alone
 from trajflow.training.reproducible import reproducible, reseed
 from trajflow.training.trainer import Trainer
 from trajflow.types import scene_centres
@@ -150,7 +150,8 @@ def new_trainer(
     distributed.main_first(lambda: _check_data(config, data, facts["dims"]))
     model = new_model(config, data, facts["dims"])
     if init is not None:
-        record = record | {"init": load_weights(model, init)}
+        origin = load_weights(model, init, facts["unit"])
+        record, facts = record | {"init": origin}, facts | _kept(origin)
     distributed.barrier()  # if any process fails so far, there is no folder
     folder = distributed.from_main(
         lambda: RunFolder.create(out, config, record | facts | {"trajflow": __version__})
@@ -160,6 +161,11 @@ def new_trainer(
         # If it is killed before its first checkpoint, it must not resume from random weights.
         Checkpoint.take(model, trainer.average, trainer.optimiser, TrainingProgress()).write(folder)
     return trainer
+
+
+def _kept(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """What the weights keep of the run that memory is added to."""
+    return {"temperature": origin["temperature"]} if "added" in origin else {}
 
 
 def resumed_trainer(
@@ -188,6 +194,10 @@ def resumed_trainer(
             model = TrajectoryModel(architecture_of(config, dims, _types(config, data)))
     else:
         model = new_model(config, data, dims)
+    origin = folder.read_record().get("init") or {}
+    if "added" in origin:
+        train_memory_alone(model)
+    facts = facts | _kept(origin)
     trainer = Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
     if saved:
         trainer.resume()

@@ -103,10 +103,7 @@ class Trainer:
         self.facts = facts | _dt_range(config)
         self.model, self.objective, self.device = model.to(device), objective, device
         self.schedule = Schedule(self.settings, data.steps(self.settings.batch_size))
-        scale = float(self.model.normalizer.displacement_scale)
-        self.augmentation = Augmentation.of(config, scale, bool(self.model.architecture.types))
-        if config.model.memory:
-            self.data.watch(config.model.memory, scale)
+        self._use_scale()
         if not config.model.joint:
             self.data.divide(0 if model.social is None else model.social.limit)
         distributed.broadcast_weights(self.model)
@@ -121,6 +118,14 @@ class Trainer:
         self.best, self.best_step = math.inf, 0
         self._stop_requested = self._stopping = False
         self._last_validation, self._last_save = 0, time.monotonic()
+
+    def _use_scale(self) -> None:
+        """Set what depends on the model's displacement scale."""
+        scale = float(self.model.normalizer.displacement_scale)
+        types = bool(self.model.architecture.types)
+        self.augmentation = Augmentation.of(self.config, scale, types)
+        if self.config.model.memory:
+            self.data.watch(self.config.model.memory, scale)
 
     @property
     def total(self) -> int:
@@ -179,6 +184,7 @@ class Trainer:
     def _restore(self) -> None:
         saved = distributed.main_first(lambda: Checkpoint.read(self.folder))
         saved.restore(self.model, self.average, self.optimiser)
+        self._use_scale()  # that of a new model is 1
         progress, schedule = saved.progress, self.schedule
         self.step, self.best, self.best_step = progress.step, progress.best, progress.best_step
         schedule.seconds_before, schedule.lr_factor = progress.seconds, progress.slowed
