@@ -1,6 +1,5 @@
 """Examines a store: likely faults of the tracks, and damage to its files."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,30 +9,16 @@ from typing import Any, Literal
 import numpy as np
 
 from trajflow.datasets.cleaning import AGENT_SPEED_FACTOR, MAX_LIMIT_FACTOR
-from trajflow.datasets.motion import (
-    MotionSurvey,
-    Steps,
-    at_places,
-    extents,
-    guess_unit,
-    medians,
-    plausible_metres,
-    steps_of,
-    windows_of,
-)
-from trajflow.datasets.projection import continuous
+from trajflow.datasets.motion import extents, guess_unit, medians, plausible_metres
 from trajflow.datasets.report import REPLACED
-from trajflow.datasets.schema import Tracks
 from trajflow.datasets.store import Store, open_store
-from trajflow.datasets.windows import cut
+from trajflow.datasets.track_statistics import LONG_GAP_STEPS, MIN_CROWD, TrackStatistics
 from trajflow.errors import DataError
 from trajflow.text import safe
-from trajflow.types import Bools, Floats, Ints
+from trajflow.types import Bools
 
 MAX_ROWS = 2_000_000
 MAX_NAMES = 3  # Names in a message
-LONG_GAP_STEPS = 20  # After this many steps a label may belong to another agent
-_REL_TOLERANCE = 1e-6
 MANY_GAPS, MOSTLY_GAPS, MANY_QUARANTINED = 0.05, 0.5, 0.01
 
 # A scene this much faster or slower than the others may have another clock or scale
@@ -41,7 +26,6 @@ SPEED_RATIO = 1.8
 STANDING_SHARE = 0.1  # A standing agent covers less than this share of a typical agent's distance
 MIN_TRACKS = 5  # Tracks of a scene whose starts are compared
 SAME_START_SHARE = 0.9
-MIN_CROWD = 3  # This many agents at exactly one position suggest a filler
 MANY_CONFLICTS = 0.05
 ALMOST_ALL, MANY_ALTERNATING = 0.98, 0.6
 MANY_FILLED, MOSTLY_FILLED, MANY_STANDING = 0.05, 0.3, 0.3
@@ -83,7 +67,7 @@ def doctor(store: Store, history: int = 8, horizon: int = 12) -> list[Finding]:
     Returns:
         Findings, the worst first.
     """
-    stats = _Statistics(store, history, horizon)
+    stats = TrackStatistics(store, history, horizon)
     for scenes in store.parts(MAX_ROWS):
         stats.add(store.tracks(scenes))
     return worst_first(
@@ -125,118 +109,7 @@ def check(path: str | PathLike[str]) -> list[Finding]:
     return [Finding("ok", "files", f"every file is intact: {text}")]
 
 
-class _Statistics:
-    """Statistics of the K trajectories of a store, collected scene by scene."""
-
-    def __init__(self, store: Store, history: int, horizon: int) -> None:
-        count = store.trajectories
-        self.store = store
-        self.survey = MotionSurvey(count, store.dims, store.unit)
-        # One entry per trajectory, [K]:
-        self.scene, self.kind = np.zeros(count, np.int64), np.zeros(count, np.int64)
-        self.first, self.last = np.zeros(count, np.int64), np.zeros(count, np.int64)  # steps
-        self.rows, self.splits = np.zeros(count, np.int64), np.zeros(count, np.int64)
-        self.frozen = np.zeros(count, np.int64)  # steps in five or more without motion
-        self.linear = np.zeros(count, np.int64)  # steps in five or more that are equal
-        self.fastest = np.zeros(count)  # units per second
-        self.leap = np.zeros(count)  # longest distance over a gap of 20 steps or more
-        # Totals:
-        self.steps, self.gaps, self.single_gaps = 0, 0, 0
-        self.alternating = 0  # steps that stand after a moving one, or move after a standing one
-        self.at_fillers = 0  # rows
-        self.crowded: Counter[tuple[float, float]] = Counter()  # rows of three agents at one place
-        self.scene_splits: dict[str, list[str]] = {}
-        self.windows: Counter[str] = Counter(dict.fromkeys(store.splits, 0))  # targets by split
-        self.copies: list[tuple[int, int]] = []  # trajectories through the same places
-        self._shape = (history, horizon)
-        self._paths: dict[bytes, int] = {}
-
-    def add(self, tracks: Tracks) -> None:
-        """Add whole scenes."""
-        agent = tracks.agent[tracks.track]
-        time = np.asarray(tracks.step * tracks.dt, np.float64)
-        self.survey.add(agent, time, tracks.position)
-        self.scene[tracks.agent], self.kind[tracks.agent] = tracks.scene, tracks.kind
-        self.rows += np.bincount(agent, minlength=len(self.rows))
-        begins = np.flatnonzero(np.diff(agent, prepend=-1))
-        self.first[agent[begins]] = tracks.step[begins]
-        self.last[agent[begins]] = tracks.step[np.append(begins[1:], len(agent)) - 1]
-        self.at_fillers += int(at_places(tracks.position, self.survey.fillers).sum())
-        position = tracks.position.copy()
-        if self.store.unit == "degree":
-            position[:, 0] = continuous(position[:, 0], agent)
-        steps = steps_of(agent, time, position)
-        self._add_crowded(tracks)
-        self._add_steps(steps, np.diff(tracks.step)[steps.row - 1], position)
-        self._add_splits(tracks, agent)
-        self._add_copies(agent, position)
-
-    def _add_steps(self, steps: Steps, duration: Ints, position: Floats) -> None:
-        self.steps += len(duration)
-        self.gaps += int((duration > 1).sum())
-        self.single_gaps += int((duration == 2).sum())
-        stands = steps.length == 0
-        next_step = steps.track[1:] == steps.track[:-1]
-        self.alternating += int(((stands[1:] != stands[:-1]) & next_step).sum())
-        np.maximum.at(self.fastest, steps.track, steps.speed)
-        long = duration >= LONG_GAP_STEPS
-        np.maximum.at(self.leap, steps.track[long], steps.length[long])
-        frozen = _in_stretch((steps.length == 0) & (duration == 1), steps)
-        self.frozen += np.bincount(steps.track[frozen], minlength=len(self.frozen))
-        equal = _in_stretch(_repeats_step(steps, position) & (duration == 1), steps)
-        self.linear += np.bincount(steps.track[equal], minlength=len(self.linear))
-
-    def _add_crowded(self, tracks: Tracks) -> None:
-        stays = (np.diff(tracks.position[:, :2], axis=0) == 0).all(1) & (np.diff(tracks.track) == 0)
-        stands = np.append(False, stays) | np.append(stays, False)
-        moment = np.stack((tracks.scene[tracks.track], tracks.step), 1)[stands]
-        places = np.concatenate((moment, tracks.position[stands, :2]), 1)
-        for place, count in zip(*np.unique(places, axis=0, return_counts=True), strict=True):
-            if count >= MIN_CROWD:
-                self.crowded[float(place[2]), float(place[3])] += int(count)
-
-    def _add_splits(self, tracks: Tracks, agent: Ints) -> None:
-        pairs = np.unique(np.stack((agent, tracks.split), 1), axis=0)
-        self.splits += np.bincount(pairs[:, 0], minlength=len(self.splits))
-        scene = tracks.scene[tracks.track]
-        for code, split in np.unique(np.stack((scene, tracks.split), 1), axis=0).tolist():
-            self.scene_splits.setdefault(tracks.scenes[code], []).append(tracks.splits[split])
-        for code, name in enumerate(tracks.splits):
-            rows = tracks.split == code
-            if rows.any():
-                self.windows[name] += cut(tracks, *self._shape, rows=rows).targets
-
-    def _add_copies(self, agent: Ints, position: Floats) -> None:
-        begins = np.flatnonzero(np.diff(agent, prepend=-1))
-        for first, end in zip(begins.tolist(), [*begins[1:].tolist(), len(agent)], strict=True):
-            places = position[first:end]
-            if len(places) >= 5 and (places != places[0]).any():
-                digest = hashlib.blake2b(places.tobytes(), digest_size=16).digest()
-                number = int(agent[first])
-                original = self._paths.setdefault(digest, number)
-                if original != number:
-                    self.copies.append((original, number))
-
-
-def _repeats_step(steps: Steps, position: Floats) -> Bools:
-    """Whether a step has the same displacement as the one before, [N]."""
-    displacement = position[steps.row] - position[steps.row - 1]
-    same = np.zeros(len(displacement), np.bool_)
-    change = np.linalg.norm(np.diff(displacement, axis=0), axis=1)
-    grain = _REL_TOLERANCE * steps.length[1:] + 1e-12 * np.abs(position[steps.row[1:]]).max(1)
-    same[1:] = (change <= grain) & (steps.track[1:] == steps.track[:-1]) & (steps.length[1:] > 0)
-    return same
-
-
-def _in_stretch(flag: Bools, steps: Steps) -> Bools:
-    """Steps in a stretch of five or more flagged steps of their trajectory, [N]."""
-    windows = windows_of(steps.track)
-    result = np.zeros(len(flag), np.bool_)
-    result[windows[flag[windows].all(1)]] = True
-    return result
-
-
-def _name_agents(stats: _Statistics, chosen: Bools) -> str:
+def _name_agents(stats: TrackStatistics, chosen: Bools) -> str:
     numbers = np.flatnonzero(chosen)[: MAX_NAMES + 1]
     labels = stats.store.labels(numbers)
     scenes = [stats.store.scenes[stats.scene[number]] for number in numbers]
@@ -248,7 +121,7 @@ def _first_few(names: Sequence[str]) -> str:
     return ", ".join(names[:MAX_NAMES]) + more
 
 
-def _units(stats: _Statistics) -> Finding:
+def _units(stats: TrackStatistics) -> Finding:
     store, speeds = stats.store, stats.survey.speed
     typical = {
         name: float(np.median(speeds[chosen]))
@@ -280,7 +153,7 @@ def _units(stats: _Statistics) -> Finding:
     return Finding("ok", "unit", f"typical speeds in {safe(store.unit)}/s: {text}", details)
 
 
-def _clocks(stats: _Statistics) -> Finding:
+def _clocks(stats: TrackStatistics) -> Finding:
     """Compare the speeds of scenes; an odd one may have another frame rate or scale."""
     scenes, chosen = stats.store.scenes, _travelling(stats)
     speeds = stats.survey.speed[chosen]
@@ -297,7 +170,7 @@ def _clocks(stats: _Statistics) -> Finding:
     return Finding("note", "clock", message, {"ratio": odd})
 
 
-def _jumps(stats: _Statistics) -> Finding:
+def _jumps(stats: TrackStatistics) -> Finding:
     limit = stats.survey.fastest()
     if limit is None and _alternating(stats) >= MANY_ALTERNATING:
         return Finding("note", "jumps", "rows repeat in turn, so jumps cannot be detected")
@@ -320,7 +193,7 @@ def _jumps(stats: _Statistics) -> Finding:
     return Finding("warning", "jumps", message, details)
 
 
-def _standing(stats: _Statistics) -> Finding:
+def _standing(stats: TrackStatistics) -> Finding:
     judged = stats.rows >= 8
     extent = np.linalg.norm(stats.survey.high - stats.survey.low, axis=1)
     typical = np.zeros(len(extent))
@@ -338,7 +211,7 @@ def _standing(stats: _Statistics) -> Finding:
     return Finding("note", "standing", message, details)
 
 
-def _filled(stats: _Statistics) -> Finding:
+def _filled(stats: TrackStatistics) -> Finding:
     """Look for motion that was filled in: frozen positions, or many equal steps."""
     steps = max(stats.steps, 1)
     frozen = float(stats.frozen[stats.survey.travels].sum() / steps)
@@ -355,11 +228,11 @@ def _filled(stats: _Statistics) -> Finding:
     return Finding("warning" if most > MOSTLY_FILLED else "note", "filled", message, details)
 
 
-def _travelling(stats: _Statistics) -> Bools:
+def _travelling(stats: TrackStatistics) -> Bools:
     return np.asarray(stats.survey.travels & np.isfinite(stats.survey.speed))
 
 
-def _gaps(stats: _Statistics) -> Finding:
+def _gaps(stats: TrackStatistics) -> Finding:
     steps, skipped = stats.steps, stats.gaps
     moved = stats.store.header.reported_count("moved")
     share = skipped / max(steps, 1)
@@ -378,7 +251,7 @@ def _gaps(stats: _Statistics) -> Finding:
     return Finding(level, "time", message, {"steps": steps, "gaps": skipped, "moved": moved})
 
 
-def _starts(stats: _Statistics) -> Finding:
+def _starts(stats: TrackStatistics) -> Finding:
     odd = []
     for code, name in enumerate(stats.store.scenes):
         tracks = stats.scene == code
@@ -396,7 +269,7 @@ def _starts(stats: _Statistics) -> Finding:
     return Finding("warning", "starts", message, {"scenes": len(odd)})
 
 
-def _fillers(stats: _Statistics) -> Finding:
+def _fillers(stats: TrackStatistics) -> Finding:
     crowded = stats.crowded + _standing_together(stats)
     if crowded and not stats.at_fillers:
         places = [f"({x:g}, {y:g})" for x, y in crowded]
@@ -416,7 +289,7 @@ def _fillers(stats: _Statistics) -> Finding:
     return Finding("warning", "fillers", message, {"rows": stats.at_fillers})
 
 
-def _standing_together(stats: _Statistics) -> Counter[tuple[float, float]]:
+def _standing_together(stats: TrackStatistics) -> Counter[tuple[float, float]]:
     """Rows of three or more agents that never leave the same exact position, by position."""
     still = (stats.survey.low[:, :2] == stats.survey.high[:, :2]).all(1) & (stats.rows > 1)
     agents, rows = Counter[tuple[float, float]](), Counter[tuple[float, float]]()
@@ -427,7 +300,7 @@ def _standing_together(stats: _Statistics) -> Counter[tuple[float, float]]:
     return Counter({place: rows[place] for place, count in agents.items() if count >= MIN_CROWD})
 
 
-def _repeats(stats: _Statistics) -> Finding:
+def _repeats(stats: TrackStatistics) -> Finding:
     share = _alternating(stats)
     if share < MANY_ALTERNATING:
         return Finding("ok", "rate", "rows do not repeat positions in turn")
@@ -439,11 +312,11 @@ def _repeats(stats: _Statistics) -> Finding:
     return Finding("warning", "rate", message, {"share": share})
 
 
-def _alternating(stats: _Statistics) -> float:
+def _alternating(stats: TrackStatistics) -> float:
     return stats.alternating / max(stats.steps, 1)
 
 
-def _reused_labels(stats: _Statistics) -> Finding:
+def _reused_labels(stats: TrackStatistics) -> Finding:
     survey = stats.survey
     diagonal = extents(stats.scene, survey.low, survey.high, len(stats.store.scenes))
     far = stats.leap > diagonal[stats.scene] / 2
@@ -456,7 +329,7 @@ def _reused_labels(stats: _Statistics) -> Finding:
     return Finding("note", "labels", message, {"agents": int(far.sum())})
 
 
-def _leaks(stats: _Statistics) -> list[Finding]:
+def _leaks(stats: TrackStatistics) -> list[Finding]:
     result = []
     agents = int((stats.splits > 1).sum())
     scenes = sum(len(parts) > 1 for parts in stats.scene_splits.values())
@@ -476,7 +349,7 @@ def _leaks(stats: _Statistics) -> list[Finding]:
     return result or [Finding("ok", "parts", "no agent, scene or path is in two stored splits")]
 
 
-def _windows(stats: _Statistics, length: int) -> Finding:
+def _windows(stats: TrackStatistics, length: int) -> Finding:
     counts = dict(stats.windows)
     text = ", ".join(f"{safe(name)} {count}" for name, count in counts.items())
     message = f"windows of {length} steps by stored split: {text}"
