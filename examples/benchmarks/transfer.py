@@ -39,11 +39,12 @@ def import_in_metres(table: Path, store: Path) -> None:
     trajflow("data", "import", plain, "-o", store, "--unit", "m", "--speed-limit", "inf", "-q")
 
 
-def train(store: Path, run: Path, *words: str | Path) -> None:
+def train(store: Path, run: Path, updates: str, *words: str | Path) -> None:
     """Train a run, or go on with it, unless it is there whole."""
     if (run / "run.json").exists():
         trajflow("train", store, "--out", run, "--resume", "-q")
     else:
+        words = ("--updates", updates, *words)
         trajflow("train", store, "--out", run, "--config", SETTINGS, "-q", *words)
 
 
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--sdd", type=Path, required=True, help="sdd_trajnet.csv.gz")
     parser.add_argument("-o", "--out", type=Path, required=True, help="folder of runs and results")
     parser.add_argument("--seed", default="0")
+    parser.add_argument("--updates", default="2000", help="updates of each training; 2000")
     options = parser.parse_args()
     out: Path = options.out
     out.mkdir(parents=True, exist_ok=True)
@@ -69,12 +71,13 @@ def main() -> None:
     import_in_metres(options.sdd, drone)
     held = [name for name in HELD if name in open_store(drone).scenes]
     validation = f"data.validation={json.dumps(held)}"
-    train(drone, first, "--seed", options.seed, "--set", validation)
+    train(drone, first, options.updates, "--seed", options.seed, "--set", validation)
     rows: dict[str, dict[str, dict[str, Any]]] = {"seeds": {}, "pretrained": {}, "transfer": {}}
     for fold in FOLDS:
         for kind, words in (("seeds", ()), ("pretrained", ("--init", first))):
             run = out / f"{fold}-{kind}-{options.seed}"
-            train(options.ethucy, run, "--seed", options.seed, "--set", f"data.fold={fold}", *words)
+            words = ("--seed", options.seed, "--set", f"data.fold={fold}", *words)
+            train(options.ethucy, run, options.updates, *words)
             kept = out / f"{run.name}.json"
             rows[kind][fold] = evaluate(run, options.ethucy, kept, "--fold", fold)
         kept = out / f"transfer-{fold}-{options.seed}.json"
