@@ -157,6 +157,13 @@ class TrackData:
         """
         self._stream.watch(memory, scale, max_age)
 
+    def remembered(self, batch: Batch, split: str, changed: bool) -> Batch:
+        """A batch of `windows` with earlier tracks, after `watch`.
+
+        The positions in it may have been `changed`.
+        """
+        return self._stream.remembered(batch, split, changed=changed)
+
     def divide(self, neighbors: int | None) -> None:
         """Divide scenes of more than 1000 agents in batches into parts of some targets each.
 

@@ -45,13 +45,16 @@ class Recall:
             step, name = int(tracks.step[rows[some[0]]]), tracks.scenes[scene[some[0]]]
             self.place.push(name, step, agent[some].tolist(), tracks.position[rows[some]])
 
-    def __call__(self, batch: Batch, reach: int = 1) -> Batch:
-        """The batch with its memory, over `reach` times T and F steps of each track."""
+    def __call__(self, batch: Batch, reach: int = 1, changed: bool = False) -> Batch:
+        """The batch with its memory, over `reach` times T and F steps of each track.
+
+        Where agents are is not as it is in the store if it was `changed`.
+        """
         history, horizon = batch.past.shape[2], batch.future.shape[2]
         scene, agent = np.nonzero(batch.target)
         now = (batch.start + history - 1)[scene]
         who = list(zip(batch.agent[scene, agent].tolist(), now.tolist(), strict=True))
-        rows_of = self._rows_of if self._repeated else {}
+        rows_of = self._rows_of if self._repeated and not changed else {}
         new = [k for k, one in enumerate(who) if one not in rows_of]
         names = [self._scenes[batch.scene[scene[k]]] for k in new]
         past = batch.past[scene[new], agent[new]]
@@ -175,17 +178,19 @@ class Stream:
     def completed(self, batch: Batch, split: str, number: int) -> Batch:
         """The batch of a split and group with its memory, and with crowded scenes in parts."""
         if self.memory:
-            batch = self._remembered(batch, split, number)
+            batch = self.remembered(batch, split, number)
         division = divide(batch, self.neighbors)
         return batch if division is None else division.batch
 
-    def _remembered(self, batch: Batch, split: str, number: int) -> Batch:
+    def remembered(self, batch: Batch, split: str, number: int = 0, changed: bool = False) -> Batch:
+        """The batch of a split and group with its memory; see `Recall` for `changed`."""
         # All groups of one recording look into the same place.
         key = (split == "train", self.groups[number].scenes[0])
         if key not in self._recalls:
             self._recalls = {} if len(self.groups) > 1 else self._recalls
             self._recalls[key] = self._recall(split == "train", number)
-        return self._recalls[key](batch, self.shape.reach if split in self.around else 1)
+        reach = self.shape.reach if split in self.around else 1
+        return self._recalls[key](batch, reach, changed)
 
     def _recall(self, training: bool, number: int) -> Recall:
         store, group = self.store, self.groups[number]

@@ -6,9 +6,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from test_tui_forecast import browsed, press
+from tui_support import LARGE, lines_of, text_of
 
 from trajflow import OnlinePredictor, Place, Predictor
 from trajflow.browse.browser import Session
+from trajflow.browse.view import SamplingOptions
 from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.schema import TrackBlock
@@ -455,7 +458,7 @@ def watched_run(street, trajflow, tmp_path, tiny):
 
 
 def test_memory_is_added_to_a_run_that_forecasts_as_before_without_it(
-    street, trajflow, tmp_path, tiny
+    street, trajflow, tmp_path, tiny, trained, fork
 ):
     base, whole, halves = (tmp_path / name for name in ("base", "whole", "halves"))
     assert trajflow("train", street.path, "--out", base, *tiny, *settings())[0] == 0
@@ -476,6 +479,11 @@ def test_memory_is_added_to_a_run_that_forecasts_as_before_without_it(
     code, _, said = trajflow("train", street.path, "--init", whole, "--set", "model.memory=8")
     assert code == 2
     assert "model.memory=8 does not fit" in said
+    words = ("--init", trained[0], "--set", "model.memory=8", "--out", tmp_path / "no")
+    code, _, said = trajflow("train", fork, *words)  # one agent to a recording
+    assert code == 2
+    assert "no earlier tracks of others" in said
+    assert not (tmp_path / "no").exists()
 
     config = RunFolder.open(whole).config
     trainer = start_training(street.path, config, halves, "cpu", init=base)
@@ -507,10 +515,42 @@ def test_a_run_with_memory_is_evaluated_with_and_without(watched_run, trajflow):
     assert "whether the place was watched before (watched)" in said
 
 
-def test_browsed_windows_of_a_run_with_memory_say_that_they_are_without(watched_run):
-    view = Session().browser(*watched_run, "test").view(0)
-    assert view.without_memory
-    assert np.isfinite(view.samples[:, view.target]).all()
+def test_browsed_windows_are_without_memory_until_it_is_asked_for(watched_run):
+    browser = Session().browser(*watched_run, "test")
+    index = len(browser) - 1
+    plain, options = browser.view(index), SamplingOptions(watched=True)
+    assert plain.without_memory
+    assert plain.earlier is None
+    watched = browser.view(index, options)
+    assert not watched.without_memory
+    known = np.isfinite(watched.earlier).all(-1).any((1, 2))
+    assert known.any()
+    moved = np.abs(watched.samples - plain.samples).max((0, 2, 3))
+    assert (moved[known] > 0).all()
+    assert not moved[watched.target & ~known].any()
+    assert np.array_equal(browser.view(index).samples, plain.samples, equal_nan=True)
+    far = browser.view(index, options, plain.past + 1000)  # nobody was there
+    assert not np.isfinite(far.earlier).any()
+    again = browser.view(index, options)
+    assert np.array_equal(again.earlier, watched.earlier, equal_nan=True)
+    assert browser.view(index, options, forecaster=browser.other("cv")).earlier is None
+
+
+def test_the_screen_draws_the_earlier_tracks_that_a_forecast_uses(watched_run):
+    async def play(pilot, screen):
+        await press(pilot, screen, "end")
+        assert "without memory" in text_of(pilot.app)
+        before = lines_of(pilot.app)[:20]
+        await press(pilot, screen, "d", "d", "M")
+        count = int(np.isfinite(screen.view.earlier).all(-1).any(-1).sum())
+        assert f"with {count} earlier track" in text_of(pilot.app)
+        assert count > 0
+        drawn = lines_of(pilot.app)[:20]
+        await press(pilot, screen, "M")
+        assert drawn != lines_of(pilot.app)[:20] != before
+        assert screen.view.earlier is None
+
+    browsed(*watched_run, play, LARGE)
 
 
 def test_a_run_with_memory_serves_every_command(watched_run, trajflow, tmp_path):

@@ -247,6 +247,15 @@ def test_drawing_anew_and_otherwise(run, fork):
     browsed(run, fork, play, LARGE)
 
 
+def test_a_run_without_memory_says_how_to_add_it(run, fork):
+    async def play(pilot, screen):
+        await press(pilot, screen, "M")
+        assert "--init RUN --set model.memory=8 adds it" in text_of(pilot.app).replace("\n", " ")
+        assert not screen.options.watched
+
+    browsed(run, fork, play, LARGE)
+
+
 def test_side_by_side_with_constant_velocity_and_alone_again(run, fork):
     async def play(pilot, screen):
         await press(pilot, screen, "v")

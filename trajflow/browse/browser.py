@@ -53,7 +53,8 @@ class Browser:
     ) -> None:
         self.forecaster, self.store = forecaster, tracks.store
         self.windows: Windows = tracks.windows(split)
-        self._data, self._other, self.ranked = tracks, other, dict[str, Floats]()
+        self._data, self._split, self._other = tracks, split, other
+        self.ranked: dict[str, Floats] = {}
         rows = self.windows.rows.tracks
         self._type_codes = dict(zip(rows.agent.tolist(), rows.kind.tolist(), strict=True))
         self._types = rows.types
@@ -125,6 +126,11 @@ class Browser:
         batch = self.batch(index, past)
         if batch.targets == 0:
             raise ConfigError("no agent is observed in this past; leave at least one point")
+        run = forecaster.predictor(options.steps) if forecaster.predictor else None
+        memory = run.format.memory if run else 0
+        if run and memory and options.watched:
+            self._data.watch(memory, run.displacement_scale)
+            batch = self._data.remembered(batch, self._split, changed=past is not None)
         forecast = forecaster.forecast(batch, options)
         seconds = time.perf_counter() - began
         types = tuple(self._types[self._type_codes[agent]] for agent in batch.agent[0].tolist())
@@ -140,9 +146,8 @@ class Browser:
             forecaster=forecaster.name,
             seconds=seconds,
             edited=None if past is None else self._edited(index, past),
-            without_memory=bool(
-                forecaster.predictor and forecaster.predictor(options.steps).format.memory
-            ),
+            without_memory=memory > 0 and not options.watched,
+            earlier=None if batch.memory is None else batch.memory[0, ..., : self.store.dims],
         )
 
     def preview(self) -> View:

@@ -44,12 +44,14 @@ class SamplingOptions:
         seed: Seed of the noise.
         steps: Network evaluations per sample.
         select: Rule that chooses the samples from many more; None: plain samples.
+        watched: Whether a run with memory sees earlier tracks of the recording.
     """
 
     samples: int = 20
     seed: int = 0
     steps: int = 1
     select: str | None = None
+    watched: bool = False
 
     def with_more_samples(self, way: int) -> "SamplingOptions":
         """With the next larger (way 1) or smaller (-1) usual number of samples."""
@@ -108,7 +110,9 @@ class View:
         weights: Probability of each selected sample, [S, A]; None for plain samples.
         seconds: Time the forecast took.
         edited: Past steps that were changed by hand, [A, T]; None if none were.
-        without_memory: Whether the run has memory, which windows that are browsed do not bring.
+        without_memory: Whether the run has memory that this forecast does not use.
+        earlier: Earlier tracks of others that the forecast uses, [A, K, W, D]; NaN where there are
+            none. None: it uses no memory.
     """
 
     past: Floats
@@ -133,6 +137,7 @@ class View:
     seconds: float = 0.0
     edited: Bools | None = None
     without_memory: bool = False
+    earlier: Floats | None = None
 
     @property
     def agents(self) -> int:

@@ -6,6 +6,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from trajflow import __version__
@@ -152,6 +153,8 @@ def new_trainer(
     if init is not None:
         origin = load_weights(model, init, facts["unit"])
         record, facts = record | {"init": origin}, facts | _kept(origin)
+        if "added" in origin:
+            _check_memory(config, data, float(model.normalizer.displacement_scale))
     distributed.barrier()  # if any process fails so far, there is no folder
     folder = distributed.from_main(
         lambda: RunFolder.create(out, config, record | facts | {"trajflow": __version__})
@@ -161,6 +164,17 @@ def new_trainer(
         # If it is killed before its first checkpoint, it must not resume from random weights.
         Checkpoint.take(model, trainer.average, trainer.optimiser, TrainingProgress()).write(folder)
     return trainer
+
+
+def _check_memory(config: Config, data: TrackData, scale: float) -> None:
+    """Refuse tracks that give memory nothing to learn from."""
+    data.watch(config.model.memory, scale)
+    batches = islice(data.training(config.train.batch_size, 0), NORMALIZER_BATCHES)
+    if not any(np.isfinite(batch.memory).any() for batch in batches if batch.memory is not None):
+        raise DataError(
+            "no earlier tracks of others pass near the agents of the training windows, so memory "
+            "has nothing to learn from; leave model.memory out"
+        )
 
 
 def _kept(origin: Mapping[str, Any]) -> dict[str, Any]:

@@ -342,7 +342,8 @@ class Trainer:
         for part in parts[count * distributed.rank() :][:count]:
             if part.weight:
                 weighted = part.weight * self._loss(batch, dt_ratio, part, seeds)
-                weighted.backward()  # type: ignore[no-untyped-call]
+                if weighted.requires_grad:  # not where memory alone is trained and there is none
+                    weighted.backward()  # type: ignore[no-untyped-call]
                 loss = loss + weighted.detach()
         return distributed.sum_gradients(list(self.model.parameters()), loss)
 

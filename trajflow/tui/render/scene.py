@@ -109,6 +109,7 @@ class ScenePainter:
             canvas.lay(*self.image.warped(self.port.matrix(2), *grid))
         if layers.axes:
             paint_axes(canvas, self.port, self.view.unit)
+        self._earlier()
         if layers.neighbors:
             self._neighbors()
         if self.moment >= 0:
@@ -198,6 +199,19 @@ class ScenePainter:
         beside = np.flatnonzero(~self.view.target)
         traced = self._trace(self.port.dots(self.view.past[beside]))
         self.canvas.stroke(traced, np.full(len(beside), self.palette.muted))
+
+    def _earlier(self) -> None:
+        """Earlier tracks that the forecasts use, of the selected agent or of all."""
+        if self.view.earlier is None:
+            return
+        selected = self.highlight.agent
+        agents = self.targets if selected is None else self.targets[self.targets == selected]
+        tracks = self.view.earlier[agents]
+        hues = blend_all(self.hues[agents], self.palette.background, 0.6)
+        self.canvas.stroke(
+            self._trace(self.port.dots(tracks.reshape(-1, *tracks.shape[2:]))),
+            np.repeat(hues, tracks.shape[1]),
+        )
 
     def _density(self) -> None:
         paths, canvas = self.futures, self.canvas

@@ -329,6 +329,15 @@ class ForecastScreen(Screen[None]):
         if self.summary is not None:
             self._set_options(self.options.with_next_rule(self.summary.selections))
 
+    def action_memory(self) -> None:
+        if self.view is None:
+            return
+        if not self.view.without_memory and self.view.earlier is None:
+            how = "trajflow train DATA --init RUN --set model.memory=8 adds it"
+            self.app.show_message(f"this run has no memory of a place; {how}")
+            return
+        self._set_options(replace(self.options, watched=not self.options.watched))
+
     def action_baseline(self) -> None:
         self._set_beside("" if self.beside else "cv")
 
@@ -417,8 +426,8 @@ class ForecastScreen(Screen[None]):
         if (view := self.view) is not None:
             command = export.plot_command(*self._place, view, self.options, self._region_level)
             self.app.copy_to_clipboard(command)
-            partly = self.options.select or view.edited is not None
-            note = "without selection and edits, " if partly else ""
+            partly = self.options.select or self.options.watched or view.edited is not None
+            note = "without selection, memory and edits, " if partly else ""
             self.app.show_message(f"{note}copied: {command}")
 
     def on_scene_view_picked(self, message: SceneView.Picked) -> None:

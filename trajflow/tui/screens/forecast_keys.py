@@ -21,6 +21,7 @@ BROWSE_KEYS: list[BindingType] = [
     Binding("2", "steps(2)", "2 evaluations per sample", show=False, id="forecast.two"),
     Binding("4", "steps(4)", "4 evaluations per sample", show=False, id="forecast.four"),
     Binding("s", "select", "Selection rule", show=False, id="forecast.select"),
+    Binding("M", "memory", "Memory of the place", show=False, id="forecast.memory"),
     Binding("v", "baseline", "Constant velocity beside", show=False, id="forecast.baseline"),
     Binding("V", "compare", "Compare with another run", show=False, id="forecast.compare"),
     Binding("pagedown", "window(10)", "10 windows on", show=False, id="forecast.forward"),

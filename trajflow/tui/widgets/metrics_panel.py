@@ -60,7 +60,10 @@ class MetricsPanel(Widget):
         view = self.view
         first = Text(no_wrap=True)
         first.append(safe(view.scene, 24), self.strong)
-        first.append(f"  {self._place()}  {clock(view.now)}  {self._sampling()}", self.muted)
+        memory = ", memory" if view.earlier is not None else ""
+        first.append(
+            f"  {self._place()}  {clock(view.now)}  {self._sampling()}{memory}", self.muted
+        )
         second = Text()
         for name in FEW if self.second is None else FEW[:3]:
             second.append(f"{SCORES[name]} ", self.muted)
@@ -77,8 +80,16 @@ class MetricsPanel(Widget):
             Text(f"{self._place()}  at {clock(view.now)}", self.muted),
             Text(self._sampling(), self.muted),
             Text(f"by {safe(view.forecaster, 20)} in {1e3 * view.seconds:.0f} ms", self.muted),
-            *([Text("without memory", self.muted)] if view.without_memory else []),
+            *([Text(memory, self.muted)] if (memory := self._memory()) else []),
         ]
+
+    def _memory(self) -> str:
+        view = self.view
+        if view.earlier is None:
+            return "without memory" if view.without_memory else ""
+        agents = view.target if self.agent is None else [self.agent]
+        count = int(np.isfinite(view.earlier[agents]).any((-1, -2)).sum())
+        return f"with {count} earlier track{'s' * (count != 1)}"
 
     def _place(self) -> str:
         return f"window {self.view.index + 1} of {self.view.count}"
