@@ -148,7 +148,7 @@ def _baseline_lines(report: Mapping[str, Any]) -> Iterator[str]:
     baselines = report.get("baselines")
     if not baselines:
         return
-    means = {"this run": report["mean"], **baselines}
+    means = {"this run": report.get("unwatched", report)["mean"], **baselines}
     keys = [key for key in BASELINE_SCORES if _is_number(report["mean"].get(key))]
     rows = [
         [name, *(mean.get(key) for key in keys)]

@@ -12,12 +12,14 @@ from tui_support import LARGE, lines_of, text_of
 from trajflow import OnlinePredictor, Place, Predictor
 from trajflow.browse.browser import Session
 from trajflow.browse.view import SamplingOptions
+from trajflow.cli.tables import score_lines
 from trajflow.config import Config
 from trajflow.datasets.loader import TrackData
 from trajflow.datasets.schema import TrackBlock
 from trajflow.datasets.store import open_store
 from trajflow.datasets.writer import StoreWriter
 from trajflow.errors import ConfigError
+from trajflow.evaluation.comparison import beside_baselines, validation_verdict
 from trajflow.export.onnx import to_onnx
 from trajflow.export.verify import check_forecasts
 from trajflow.inference.ensemble import Ensemble
@@ -27,7 +29,7 @@ from trajflow.inference.scenes import Request
 from trajflow.models.serialization import pack, unpack, unpack_state
 from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.nn.memory_attention import MemoryAttention
-from trajflow.runs import WEIGHTS, RunFolder
+from trajflow.runs import WEIGHTS, RunFolder, run_data
 from trajflow.training.augment import Augmentation
 from trajflow.training.start import resume_training, start_training
 from trajflow.types import Batch
@@ -496,6 +498,9 @@ def test_memory_is_added_to_a_run_that_forecasts_as_before_without_it(
 
 def test_a_run_with_memory_is_evaluated_with_and_without(watched_run, trajflow):
     run, data = watched_run
+    folder = RunFolder.open(run)
+    sentence = validation_verdict(folder, run_data(open_store(data), folder))
+    assert sentence.startswith("beats") == sentence.endswith(", with its memory of the place")
     code, out, _ = trajflow("evaluate", run, data)
     assert code == 0
     lines = [line.split() for line in out.splitlines()]
@@ -513,6 +518,13 @@ def test_a_run_with_memory_is_evaluated_with_and_without(watched_run, trajflow):
     code, _, said = trajflow("compare", run)
     assert code == 2
     assert "whether the place was watched before (watched)" in said
+    for score, start in ((1e-9, "beats"), (1e9, "does not beat")):
+        report["unwatched"]["mean"]["energy_score"] = score  # baselines see no earlier tracks
+        report |= beside_baselines(run, data, report)
+        assert report["verdict"].startswith(start)
+        text = "\n".join(score_lines(report)).splitlines()
+        (own,) = [line for line in text if line.startswith("this run")]
+        assert float(own.split()[2]) == score
 
 
 def test_browsed_windows_are_without_memory_until_it_is_asked_for(watched_run):

@@ -78,6 +78,8 @@ def beside_baselines(
 ) -> dict[str, Any]:
     """The mean scores of all baselines beside the report of a run, and whether the run beats them.
 
+    Baselines do not see earlier tracks, so a run that does is compared without them.
+
     Args:
         run: The run folder.
         data: The store of the report.
@@ -94,14 +96,18 @@ def beside_baselines(
     means = {name: baseline["mean"] for name, baseline in reports.items()}
     scores = {name: mean["energy_score"] for name, mean in means.items()}
     unit = report["protocol"]["unit"]
-    sentence = verdict(RunFolder.open(run), report["mean"]["energy_score"], scores, unit, data)
+    own = report.get("unwatched", report)["mean"]["energy_score"]
+    sentence = verdict(RunFolder.open(run), own, scores, unit, data)
     return {"baselines": means, "verdict": sentence}
 
 
 def validation_verdict(run: RunFolder, data: TrackData) -> str:
     """Whether the best weights of a run beat the baselines on its validation windows."""
     score = best_validation(run)["metrics"][run.config.train.selection_score]
-    return verdict(run, score, _validate_baselines(run, data), data.store.unit, data.store.path)
+    unit, place = data.store.unit, data.store.path
+    sentence = verdict(run, score, _validate_baselines(run, data), unit, place)
+    watched = run.config.model.memory and sentence.startswith("beats")
+    return f"{sentence}, with its memory of the place" if watched else sentence
 
 
 def _validate_baselines(run: RunFolder, data: TrackData) -> dict[str, float]:
