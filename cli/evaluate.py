@@ -206,7 +206,6 @@ def evaluate(
     with ProgressBar("windows") as bar:
         if baseline is not None:
             _check_paths(paths, 1, "--baseline needs DATA alone")
-            _refuse("is for a run; leave it out", **{"earlier-paths": earlier_paths})
             report = evaluate_baseline(
                 baseline, paths[0], options, settings=set_ or (), on_progress=bar.report
             )

@@ -119,7 +119,7 @@ def train(
     init: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN", help="Start from the weights of this run; model.memory=8 adds memory."
+            metavar="RUN", help="Start from this run; --set model.memory=8 adds memory to it."
         ),
     ] = None,
     resume: Annotated[

@@ -13,10 +13,12 @@ from trajflow.errors import ConfigError, DataError, RunError
 from trajflow.inference.predictor import TorchPredictor
 from trajflow.models.serialization import pack_state, unpack_state
 from trajflow.models.tensors import device_of
+from trajflow.models.trajectory_model import Architecture, TrajectoryModel
 from trajflow.nn.encoders import Encoder, register_encoder
 from trajflow.runs import RunFolder
 from trajflow.training import Evaluated, Finished, Returned, TemperatureChosen
 from trajflow.training.checkpoint import Checkpoint
+from trajflow.training.pretrained import train_memory_alone
 from trajflow.training.setup import new_trainer, objective_of, resumed_trainer
 from trajflow.training.trainer import LR_FACTOR, Diverged
 from trajflow.training.validation import validate
@@ -320,6 +322,17 @@ def test_running_statistics_are_validated_with_and_kept(tmp_path):
     steps, temperature = 1, predictor.facts["temperature"]
     scores = validate(predictor.model, [walks(6, 1)], 20, steps, 0, temperature)
     assert scores == next(e.metrics for e in events if isinstance(e, TemperatureChosen))
+
+
+def test_running_statistics_stay_where_memory_alone_is_trained():
+    sizes = {"width": 16, "decoder_width": 16, "decoder_depth": 1}
+    model = TrajectoryModel(Architecture(8, 12, encoder="batch_norm_of_a_test", memory=2, **sizes))
+    train_memory_alone(model)
+    before = model.encoder.norm.running_mean.clone()
+    model.context(torch.randn(2, 3, 8, 2), torch.ones(2, 3, dtype=torch.bool))
+    assert torch.equal(model.encoder.norm.running_mean, before)
+    learned = {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad}
+    assert learned == {"memory"}
 
 
 def test_choosing_a_temperature_changes_no_running_statistics(tmp_path):

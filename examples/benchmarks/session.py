@@ -125,12 +125,13 @@ class Session:
                 scenes = sorted(scene for group in groups.values() for scene in group)
                 groups = {self.benchmark.name: scenes}
             forecaster = self._forecaster(trial, options, data)
-            paths = options.earlier_paths
-            data.watch(TRACKS if paths else 0, getattr(forecaster, "displacement_scale", 1.0))
-            batches = split_batches(data, options, by_time=paths)
-            if paths:
+            if options.earlier_paths:
+                data.watch(TRACKS, forecaster.displacement_scale)
                 forecaster = WithEarlierPaths(forecaster, store.scenes)
-                batches = forecaster.watching(batches)
+                batches = forecaster.watching(split_batches(data, options, by_time=True))
+            else:
+                data.watch(0)
+                batches = split_batches(data, options)
             report = evaluate_forecaster(forecaster, batches, groups, options).to_json()
             report["protocol"] = protocol | _watched(options)
             folder.mkdir(parents=True, exist_ok=True)

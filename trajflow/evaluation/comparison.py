@@ -53,7 +53,9 @@ def evaluate_baselines(
         The report of each baseline by its name, as `evaluate_run` returns it. Empty if the store
         has no training split to fit baselines on.
     """
-    options = replace(options or EvaluationOptions(), selection="plain", draws=0, steps=1)
+    options = replace(
+        options or EvaluationOptions(), selection="plain", draws=0, steps=1, earlier_paths=False
+    )
     folder, store = RunFolder.open(run), open_store(data)
     config = run_settings(store, folder, options.fold)
     tracks = run_data(store, folder, config)

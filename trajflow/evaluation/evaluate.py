@@ -302,13 +302,15 @@ def evaluate_baseline(
         The report, as of `evaluate_run`.
 
     Raises:
-        ConfigError: There is no such baseline, or the options select samples.
+        ConfigError: There is no such baseline, or the options are for a run.
         DataError: There are no windows.
     """
     options = options or EvaluationOptions()
     load_baseline(name)
     if options.selection != "plain":
         raise ConfigError("--select is for a run; samples of a baseline are not chosen")
+    if options.earlier_paths:
+        raise ConfigError("--earlier-paths is for a run; leave it out")
     config, store = with_fold(Config.load(None, settings), options.fold), open_store(data)
     unsplit = options.split == "test" and "test" not in store.splits
     if config.data.fold is None and unsplit and store.folds:

@@ -11,8 +11,6 @@ from trajflow.models.serialization import unpack
 from trajflow.models.trajectory_model import TrajectoryModel
 from trajflow.runs import WEIGHTS, RunFolder
 
-ADDED = "memory."
-"""Start of the names of the weights that are trained when memory is added."""
 SHAPE = ("history", "horizon")
 """Settings of `data` that determine the shape of the weights."""
 
@@ -100,6 +98,7 @@ def load_weights(model: TrajectoryModel, run: str | Path, unit: str) -> dict[str
 
 
 def train_memory_alone(model: TrajectoryModel) -> None:
-    """Let an optimiser change the weights of the memory, and no others."""
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(name.startswith(ADDED))
+    """Let a training change the memory, and no other weights or running statistics."""
+    assert model.memory is not None
+    model.eval().requires_grad_(False)
+    model.memory.train().requires_grad_(True)

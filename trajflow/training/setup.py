@@ -1,6 +1,6 @@
 """Builds a trainer from settings and data: model, normalizer, objective and run folder."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -152,8 +152,9 @@ def new_trainer(
     model = new_model(config, data, facts["dims"])
     if init is not None:
         origin = load_weights(model, init, facts["unit"])
-        record, facts = record | {"init": origin}, facts | _kept(origin)
+        record = record | {"init": origin}
         if "added" in origin:
+            facts = facts | {"temperature": origin["temperature"]}
             _check_memory(config, data, float(model.normalizer.displacement_scale))
     distributed.barrier()  # if any process fails so far, there is no folder
     folder = distributed.from_main(
@@ -175,11 +176,6 @@ def _check_memory(config: Config, data: TrackData, scale: float) -> None:
             "no earlier tracks of others pass near the agents of the training windows, so memory "
             "has nothing to learn from; leave model.memory out"
         )
-
-
-def _kept(origin: Mapping[str, Any]) -> dict[str, Any]:
-    """What the weights keep of the run that memory is added to."""
-    return {"temperature": origin["temperature"]} if "added" in origin else {}
 
 
 def resumed_trainer(
@@ -211,7 +207,7 @@ def resumed_trainer(
     origin = folder.read_record().get("init") or {}
     if "added" in origin:
         train_memory_alone(model)
-    facts = facts | _kept(origin)
+        facts = facts | {"temperature": origin["temperature"]}
     trainer = Trainer(model, objective_of(config.flow), config, data, folder, facts, device)
     if saved:
         trainer.resume()
