@@ -10,6 +10,8 @@ folder are not repeated. The table is written as CSV and Markdown: means over th
 scores at the epoch with the best validation energy score, and the change of that score from `base`
 or `final` with its standard deviation over the seeds. Rows of the first kind change one of the
 library's defaults, rows "final, ..." one of the settings in benchmarks/pedestrians.toml.
+`curves.md` has the energy score after shares of the updates: how fast and how steadily each row
+converges.
 """
 
 import argparse
@@ -39,7 +41,6 @@ from trajflow.training.validation import validate
 from trajflow.types import Batch
 
 COMMON = (
-    "train.validate_every=4",
     "train.validation_windows=4000",
     "train.choose_temperature=false",
     "train.threads=1",
@@ -86,6 +87,7 @@ FINAL: dict[str, tuple[str, ...]] = {
     "final, heading of 3 steps": ("model.heading_steps=3",),
     "final, speed floor .4": ("model.speed_floor=0.4",),
     "final, no neighbors": ("model.social=false",),
+    "final, width 192": ("model.width=192", "model.decoder_width=192"),
     "final, 1200 updates": ("train.updates=1200",),
     "final, memory from the start": ("model.memory=8",),
     "final, lambda 0": ("flow.lambda_end=0",),
@@ -97,6 +99,8 @@ FINAL: dict[str, tuple[str, ...]] = {
 }
 """Rows by name: settings that differ from `FINAL_CONFIG`."""
 ROWS = {**BASE, **FINAL}
+SHARES = (0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0)
+"""Shares of the updates after which the table of curves has scores."""
 TEMPERATURE = 1.1
 SPEEDS = (0.6, 1.6)
 """Validation tracks are also scaled by these factors: a stand-in for places with other speeds."""
@@ -105,12 +109,13 @@ Scores = dict[str, float]
 
 @dataclass(frozen=True)
 class Trial:
-    """One training: a row on a fold with a seed."""
+    """One training: a row on a fold with a seed, validated after every so many epochs."""
 
     row: str
     fold: str
     seed: int
     held: tuple[str, ...] = ()
+    every: int = 4
 
     @property
     def name(self) -> str:
@@ -122,6 +127,7 @@ class Trial:
         """Its settings, as `SECTION.NAME=VALUE`."""
         held = [f"data.validation={json.dumps(list(self.held))}"] if self.held else []
         own = [f"data.fold={self.fold}", f"train.seed={self.seed}"]
+        own.append(f"train.validate_every={self.every}")
         return [*held, *COMMON, f"train.updates={updates}", *ROWS[self.row], *own]
 
 
@@ -158,6 +164,7 @@ def run_job(job: Job) -> str:
             "seconds": time.monotonic() - start,
             "epoch": best.epoch,
             "metrics": best.metrics,
+            "validated": [event.step for event in events],
             "energy_scores": [event.metrics["energy_score"] for event in events],
             "settings": settings,
             "fingerprint": store.fingerprint(),
@@ -227,6 +234,25 @@ def read_table(trials: Path) -> pd.DataFrame:
     return mean.loc[[row for row in ROWS if row in mean.index]].reset_index()
 
 
+def read_curves(trials: Path) -> pd.DataFrame:
+    """Validation energy score of each row after shares of its updates: means over folds and seeds.
+
+    Between validations it is interpolated; before the first there is none.
+    """
+    parts = []
+    for file in sorted(trials.glob("*.json")):
+        result = json.loads(file.read_text())
+        done = np.array(result["validated"]) / result["validated"][-1]
+        scores = np.interp(SHARES, done, result["energy_scores"], left=np.nan)
+        own = dict(zip(SHARES, scores, strict=True))
+        parts.append({"row": result["row"], "seed": result["seed"]} | own)
+    by_seed = pd.DataFrame(parts).groupby(["row", "seed"]).mean()
+    curves = by_seed.groupby("row").mean()
+    curves.columns = [f"{share:.0%}" for share in SHARES]
+    curves["sd of seeds"] = by_seed[1.0].groupby("row").std()
+    return curves.loc[[row for row in ROWS if row in curves.index]].reset_index()
+
+
 def main() -> None:
     """Train what is missing, and write the table."""
     parser = argparse.ArgumentParser(
@@ -242,6 +268,7 @@ def main() -> None:
     add("--held", nargs="*", default=[], help="recordings to hold out of training")
     add("--seeds", type=int, default=3, help="trainings of each row and fold; 3")
     add("--updates", type=int, default=1800, help="updates of a training; 1800")
+    add("--every", type=int, default=4, help="epochs between two validations; 4")
     add("--jobs", type=int, default=1, help="trainings at once; 1")
     add("--device", default="cpu", help="cpu or cuda; cpu")
     options = parser.parse_args()
@@ -250,7 +277,7 @@ def main() -> None:
     store = open_store(options.data)
     folds = options.folds or list(store.folds or {})
     wanted = [
-        Trial(row, fold, seed, tuple(options.held))
+        Trial(row, fold, seed, tuple(options.held), options.every)
         for seed in range(options.seeds)
         for row in options.rows
         for fold in folds
@@ -269,13 +296,13 @@ def main() -> None:
     rows = "" if options.rows == list(ROWS) else f" --rows {shlex.join(options.rows)}"
     note = (
         f"`python examples/ablation.py {options.data.name} --folds {' '.join(folds)}{held}{rows} "
-        f"--seeds {options.seeds} --updates {options.updates}`; validation splits of tracks "
-        f"{store.fingerprint()[:8]}; {platform.processor() or platform.machine()}, torch "
-        f"{torch.__version__}, one thread each."
+        f"--seeds {options.seeds} --updates {options.updates} --every {options.every}`; "
+        f"validation splits of tracks {store.fingerprint()[:8]}; "
+        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, one thread each."
     )
-    table = read_table(trials)
-    markdown = markdown_table(list(table), table.itertuples(index=False))
-    write_tables(table, markdown, note, options.out / "ablation")
+    for name, table in (("ablation", read_table(trials)), ("curves", read_curves(trials))):
+        markdown = markdown_table(list(table), table.itertuples(index=False))
+        write_tables(table, markdown, note, options.out / name)
 
 
 if __name__ == "__main__":

@@ -585,6 +585,45 @@ def test_earlier_paths_and_moments_of_several_agents_are_rows_of_their_own(place
         plan_of(places, *words, "--earlier-paths", *joint)
 
 
+def test_memory_is_added_to_each_finished_training(places, tmp_path):
+    """Only its reader is trained, and its rows say that they saw the recording."""
+    words = ("--folds", "a", "--seeds", 2, "--steps", 1, "--memory", "--ensemble")
+    plan = plan_of(places, *words, "--select", "learned", "--baselines", "")
+    plan.save(tmp_path)
+    assert read_plan(tmp_path) == plan
+    added, both = plan.trial("a-mmf-memory-0"), plan.trial("a-mmf-memory-ensemble-0")
+    assert (added.needs, both.members) == (("a-mmf-0",), ("a-mmf-memory-0", "a-mmf-memory-1"))
+    assert (added.config.model.memory, added.config.train.updates) == (8, 1000)
+    with pytest.raises(RunError, match="a-mmf-0"):
+        session_of(plan, places, tmp_path).train(added)
+    brief = added.config.train.model_copy(update={"updates": 3})
+    trials = [
+        dataclasses.replace(t, config=t.config.model_copy(update={"train": brief})) if t.init else t
+        for t in plan.trials
+    ]
+    rows = do(dataclasses.replace(plan, trials=tuple(trials)), places, tmp_path)
+    labels = [f"{name}{chosen}" for name in ("mmf", "mmf-memory") for chosen in ("", " learned")]
+    assert [row["label"] for row in rows[:4]] == labels
+    assert [row["label"] for row in rows[-2:]] == [
+        "mmf-memory-ensemble",
+        "mmf-memory-ensemble learned of 40",
+    ]
+    plain, with_memory = rows[0], rows[2]
+    assert plain["mean"]["energy_score"] != with_memory["mean"]["energy_score"]
+    assert with_memory["protocol"]["watched"] == "yes"
+    assert "watched" not in plain["protocol"]
+    before, after = (weights_of(tmp_path / "runs" / name) for name in ("a-mmf-0", added.name))
+    assert all((after[name] == before[name]).all() for name in before)
+    assert any(name.startswith("memory.") for name in set(after) - set(before))
+    command = with_memory["command"]
+    assert "--seeds 2 --presets mmf --memory --baselines ''" in command
+    assert "updates" not in command
+    again = make_plan(ETHUCY, command_line(ETHUCY).parse_args(shlex.split(command)[2:]), places)
+    assert again.trial("a-mmf-memory-1").config == plan.trial("a-mmf-memory-1").config
+    text = to_markdown(make_table(ETHUCY, plan, tmp_path))
+    assert "per agent, with a memory of the recording:" in text
+
+
 def test_real_clocks_are_a_row_of_their_own(places, tmp_path):
     """The real clock of a recording changes forecasts there, and nowhere else."""
     settings = (*BRIEF, "model.condition_on_dt=true", "train.time_stretch=[1,1.5]", "data.reach=2")

@@ -48,7 +48,7 @@ def run_trials(session: Session, stage: str) -> tuple[dict[str, str], bool]:
     try:
         while running or waiting:
             unfinished = {*running, *(trial.name for trial in waiting)}
-            ready = [trial for trial in waiting if unfinished.isdisjoint(trial.members)]
+            ready = [trial for trial in waiting if unfinished.isdisjoint(trial.needs)]
             for trial in ready[: session.jobs - len(running)]:
                 waiting.remove(trial)
                 running[trial.name] = _start(session, trial, stage)
@@ -158,6 +158,8 @@ def command_line(benchmark: Benchmark, text: str = "") -> argparse.ArgumentParse
     )
     add("--draws", type=_positive, default=1000, help="samples to select from; 1000")
     add("--ensemble", action="store_true", help="also evaluate all seeds as an ensemble")
+    memory = "also add a memory of earlier tracks to each training (1000 updates more)"
+    add("--memory", action="store_true", help=memory)
     paths = "also evaluate with earlier paths of the recordings"
     add("--earlier-paths", action="store_true", help=paths)
     few = "also evaluate the moments with so many agents or more alone"

@@ -22,6 +22,13 @@ from trajflow.training.setup import preset_of
 FILE = "plan.json"
 FLOW_STEPS = (1, 4, 16, 64)
 """Network evaluations per sample for presets that are not trained for one evaluation."""
+MEMORY = (
+    "model.memory=8",
+    "train.updates=1000",
+    "train.choose_temperature=false",
+    "train.memory_dropout=0",
+)
+"""Settings with which memory is added to a trained run; see `trajflow.training.pretrained`."""
 DERIVED = {"data.fold", "data.validation", "flow.preset", "train.seed"}
 """Settings that the benchmark chooses itself."""
 
@@ -68,6 +75,7 @@ class Trial:
         evaluations: Options of its evaluations.
         baseline: Whether the forecaster is a baseline.
         members: Names of the trials of an ensemble; an ensemble is not trained itself.
+        init: Name of the trial that memory is added to.
     """
 
     fold: str
@@ -77,11 +85,17 @@ class Trial:
     evaluations: tuple[EvaluationOptions, ...]
     baseline: bool = False
     members: tuple[str, ...] = ()
+    init: str = ""
 
     @property
     def name(self) -> str:
         """A unique name, usable as a folder name."""
         return _name(self.fold, self.method, self.seed)
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the trials that must be finished first."""
+        return (*self.members, self.init) if self.init else self.members
 
     def folder(self, results: Path) -> Path:
         """The folder of its weights and reports; version 0.1.0 called baselines floors."""
@@ -150,6 +164,7 @@ def _read_trial(values: Mapping[str, Any]) -> Trial:
         evaluations=tuple(EvaluationOptions(**options) for options in values["evaluations"]),
         baseline=bool(values.get("baseline", values.get("floor"))),
         members=tuple(values.get("members", ())),
+        init=values.get("init", ""),
     )
 
 
@@ -225,22 +240,27 @@ def _trials(
     for name, fold in product(options.baselines, folds):
         baselines.load(name)
         yield Trial(fold, name, 0, Config(data=config(fold).data), (evaluation,), baseline=True)
-    for seed, preset, fold in product(range(options.seeds), options.presets, folds):
-        settings = config(fold, f"flow.preset={preset}", f"train.seed={seed}")
-        yield Trial(
-            fold, preset, seed, settings, tuple(_evaluations(evaluation, options, settings))
-        )
-    for preset, fold in product(options.presets if options.ensemble else (), folds):
-        settings = config(fold, f"flow.preset={preset}")
+    methods = {preset: (preset, "", ()) for preset in options.presets}
+    if options.memory:
+        methods |= {f"{preset}-memory": (preset, preset, MEMORY) for preset in options.presets}
+    for method, (preset, init, more) in methods.items():
+        for seed, fold in product(range(options.seeds), folds):
+            settings = config(fold, f"flow.preset={preset}", f"train.seed={seed}", *more)
+            evaluations = tuple(_evaluations(evaluation, options, settings))
+            start = _name(fold, init, seed) if init else ""
+            yield Trial(fold, method, seed, settings, evaluations, init=start)
+    for method, fold in product(methods if options.ensemble else (), folds):
+        preset, _, more = methods[method]
+        settings = config(fold, f"flow.preset={preset}", *more)
         if options.seeds < 2 or settings.model.joint:
             raise ConfigError("--ensemble needs 2 seeds or more and model.joint=false")
-        members = tuple(_name(fold, preset, seed) for seed in range(options.seeds))
+        members = tuple(_name(fold, method, seed) for seed in range(options.seeds))
         one_step = [e for e in _evaluations(evaluation, options, settings) if e.steps == 1]
         evaluations = tuple(  # learned samples use the samples of all members
             replace(e, draws=len(members) * e.samples) if e.selection == LEARNED else e
             for e in one_step
         )
-        yield Trial(fold, f"{preset}-ensemble", 0, settings, evaluations, members=members)
+        yield Trial(fold, f"{method}-ensemble", 0, settings, evaluations, members=members)
 
 
 def _evaluations(
@@ -278,13 +298,17 @@ def command_of(benchmark: Benchmark, plan: Plan, method: str, report: Mapping[st
     """The command that reproduces the row of a method and a report."""
     trials = [trial for trial in plan.trials if trial.method == method]
     first, folds = trials[0], dict.fromkeys(trial.fold for trial in trials)
+    preset = method.removesuffix("-ensemble")
+    has_memory = preset.endswith("-memory")
+    preset = preset.removesuffix("-memory")
     words = ["python", f"examples/benchmarks/{benchmark.script}", plan.data]
     words += ["--folds", ",".join(folds)] if set(folds) != set(benchmark.windows) else []
     if first.baseline:
         words += ["--presets", "", "--baselines", method]
     else:
         seeds = len(first.members) or 1 + max(trial.seed for trial in trials)
-        words += ["--seeds", str(seeds), "--presets", method.removesuffix("-ensemble")]
+        words += ["--seeds", str(seeds), "--presets", preset]
+        words += ["--memory"] if has_memory else []
         words += ["--baselines", "", *(["--ensemble"] if first.members else [])]
         words += ["--steps", str(report["steps"])] if report["steps"] > 1 else []
     if report["selection"] != "plain":
@@ -295,6 +319,7 @@ def command_of(benchmark: Benchmark, plan: Plan, method: str, report: Mapping[st
     words += ["--earlier-paths"] if report["earlier_paths"] else []
     words += ["--min-agents", str(report["min_agents"])] if report["min_agents"] > 1 else []
     words += ["--config", "none"]
-    for name, value in settings_of(first).items():
+    plain = next((trial for trial in plan.trials if trial.method == preset), first)
+    for name, value in settings_of(plain).items():
         words += ["--set", f"{name}={json.dumps(value)}"]
     return shlex.join([*words, "-o", "results"])

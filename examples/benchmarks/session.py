@@ -69,7 +69,7 @@ class Session:
         protocol = {"split": "test", "fold": fold, "fingerprint": self.plan.fingerprint}
 
         def name(options: EvaluationOptions) -> str:
-            return report_name(protocol | _watched(options), asdict(options))
+            return report_name(protocol | _watched(trial, options), asdict(options))
 
         return [o for o in trial.evaluations if not _is_own(folder / name(o))]
 
@@ -125,15 +125,15 @@ class Session:
                 scenes = sorted(scene for group in groups.values() for scene in group)
                 groups = {self.benchmark.name: scenes}
             forecaster = self._forecaster(trial, options, data)
+            memory = trial.config.model.memory or (TRACKS if options.earlier_paths else 0)
+            data.watch(memory, forecaster.displacement_scale if memory else 1.0)
             if options.earlier_paths:
-                data.watch(TRACKS, forecaster.displacement_scale)
                 forecaster = WithEarlierPaths(forecaster, store.scenes)
                 batches = forecaster.watching(split_batches(data, options, by_time=True))
             else:
-                data.watch(0)
                 batches = split_batches(data, options)
             report = evaluate_forecaster(forecaster, batches, groups, options).to_json()
-            report["protocol"] = protocol | _watched(options)
+            report["protocol"] = protocol | _watched(trial, options)
             folder.mkdir(parents=True, exist_ok=True)
             seconds = {"evaluation_seconds": time.monotonic() - start}
             write_report(RunFolder(folder), facts | report | seconds)
@@ -143,7 +143,8 @@ class Session:
         if not (folder / CONFIG).exists():
             # All settings are explicit, so that none is chosen from the tracks.
             config = Config.from_dict(trial.config.model_dump())
-            return start_training(self.data, config, folder, self.device)
+            init = self.plan.trial(trial.init).folder(self.results) if trial.init else None
+            return start_training(self.data, config, folder, self.device, init=init)
         if RunFolder.open(folder).config != trial.config:
             raise RunError(f"{folder} was made with other settings; choose another --out")
         return resume_training(self.data, folder, self.device)
@@ -182,8 +183,10 @@ class Session:
         }
 
 
-def _watched(options: EvaluationOptions) -> dict[str, str]:
-    return {"watched": "earlier paths"} if options.earlier_paths else {}
+def _watched(trial: Trial, options: EvaluationOptions) -> dict[str, str]:
+    if options.earlier_paths:
+        return {"watched": "earlier paths"}
+    return {"watched": "yes"} if trial.config.model.memory else {}
 
 
 def _is_own(path: Path) -> bool:

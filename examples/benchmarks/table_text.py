@@ -12,6 +12,12 @@ from trajflow.text import plain
 
 TERMS = ("samples", "draws", "selection", "joint", "steps", "clocks", "earlier_paths", "min_agents")
 """Evaluation options that distinguish the rows of a method."""
+WATCHED = {
+    None: "",
+    "yes": ", with a memory of the recording",
+    "earlier paths": ", with earlier paths of the recording",
+}
+"""What forecasts see of a recording beside the window, by "watched" of the protocol."""
 ERRORS = ("min_ade", "min_fde")
 RATES = {"coverage_50": "coverage@50", "coverage_90": "coverage@90", "miss_rate": "miss rate"}
 EXPLANATION = """Errors are minADE / minFDE, each of its own best of K samples. Rows are ranked by \
@@ -141,10 +147,10 @@ def _protocol_title(row: Mapping[str, Any]) -> str:
         how += "energy score, spread and coverage use their weights"
     clocks = f"; with the real time steps of {row['clocks']}" if row["clocks"] else ""
     scope = "whole scenes" if row["joint"] else "per agent"
-    paths = ", with earlier paths of the recording" if row["earlier_paths"] else ""
+    watched = WATCHED[row["protocol"].get("watched")]
     least = row["min_agents"]
     few = f"; moments of {least} agents or more" if least > 1 else ""
-    return f"K = {row['samples']}, {how}, {scope}{paths}{clocks}{few}"
+    return f"K = {row['samples']}, {how}, {scope}{watched}{clocks}{few}"
 
 
 def _row_line(entry: Ranked, folds: Sequence[str]) -> list[str]:
