@@ -1,13 +1,13 @@
-"""Do other tracks help? Runs from seeds, from pretrained weights, and forecasts of unseen places.
+"""Do other tracks help? Runs from random and pretrained weights, and forecasts of unseen places.
 
     python examples/benchmarks/transfer.py ethucy.zarr --sdd sdd_trajnet.csv.gz -o results
 
 Stanford Drone is imported in metres (the file says metres per pixel) and trained on first; then
-each fold of ETH/UCY is trained twice with the settings of pedestrians.toml, from seeds and with
-`--init` from the drone run. Two rows judge runs on the other data set without any training there.
-All runs have the same number of updates on ETH/UCY, so the pretrained ones have seen more in all.
-Weights are chosen on validation splits; the drone run has whole recordings for that. What is in the
-folder already is not done again.
+each fold of ETH/UCY is trained twice with the settings of pedestrians.toml, from random weights and
+with `--init` from the drone run. Two rows judge runs on the other data set without any training
+there. All runs have the same number of updates on ETH/UCY, so the pretrained ones have seen more in
+all. Weights are chosen on validation splits; the drone run has whole recordings for that. What is
+in the folder already is not done again.
 """
 
 import argparse
@@ -72,9 +72,9 @@ def main() -> None:
     held = [name for name in HELD if name in open_store(drone).scenes]
     validation = f"data.validation={json.dumps(held)}"
     train(drone, first, options.updates, "--seed", options.seed, "--set", validation)
-    rows: dict[str, dict[str, dict[str, Any]]] = {"seeds": {}, "pretrained": {}, "transfer": {}}
+    rows: dict[str, dict[str, dict[str, Any]]] = {"random": {}, "pretrained": {}, "transfer": {}}
     for fold in FOLDS:
-        for kind, words in (("seeds", ()), ("pretrained", ("--init", first))):
+        for kind, words in (("random", ()), ("pretrained", ("--init", first))):
             run = out / f"{fold}-{kind}-{options.seed}"
             words = ("--seed", options.seed, "--set", f"data.fold={fold}", *words)
             train(options.ethucy, run, options.updates, *words)
@@ -93,7 +93,7 @@ def main() -> None:
         )
         print(f"| {kind} | {' | '.join(cells)} | {energy:.4f}, {ade:.3f} / {fde:.3f} |")
     own = evaluate(first, drone, out / f"sdd-sdd-{options.seed}.json")["mean"]
-    other = out / f"zara1-seeds-{options.seed}"
+    other = out / f"zara1-random-{options.seed}"
     far = evaluate(other, drone, out / f"zara1-sdd-{options.seed}.json")["mean"]
     for name, mean in (("Stanford Drone, its own run", own), ("the zara1 run on it", far)):
         shown = [f"{score} {mean[score]:.3f}" for score in SCORES]
