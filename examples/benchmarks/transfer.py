@@ -47,7 +47,7 @@ def train(store: Path, run: Path, updates: str, *words: str | Path) -> None:
         trajflow("train", store, "--out", run, "--resume", "-q")
     else:
         words = ("--updates", updates, *words)
-        trajflow("train", store, "--out", run, "--config", SETTINGS, "-q", *words)
+        trajflow("train", store, "--out", run, "--config", SETTINGS, "--no-race", "-q", *words)
 
 
 def evaluate(run: Path, store: Path, result: Path, *words: str) -> dict[str, Any]:
