@@ -218,6 +218,7 @@ def test_plans_grow_and_never_bend(places, tmp_path):
         (["--select", "kmeans"], ["model.joint=true"], "leave out --select"),
         (["--ensemble"], BRIEF, "2 seeds"),
         (["--ensemble", "--seeds", 2], ["model.joint=true"], r"model\.joint=false"),
+        (["--memory"], ["model.memory=4"], r"or model\.memory=4 out"),
         (["--clock", "b-val=0.7"], BRIEF, r"model\.condition_on_dt=true"),
     ],
 )

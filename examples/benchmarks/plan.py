@@ -242,6 +242,10 @@ def _trials(
         yield Trial(fold, name, 0, Config(data=config(fold).data), (evaluation,), baseline=True)
     methods = {preset: (preset, "", ()) for preset in options.presets}
     if options.memory:
+        if has := Config.load(options.config, options.set).model.memory:
+            raise ConfigError(
+                f"--memory adds memory to trainings without; leave it or model.memory={has} out"
+            )
         methods |= {f"{preset}-memory": (preset, preset, MEMORY) for preset in options.presets}
     for method, (preset, init, more) in methods.items():
         for seed, fold in product(range(options.seeds), folds):
