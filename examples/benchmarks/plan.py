@@ -240,21 +240,21 @@ def _trials(
     for name, fold in product(options.baselines, folds):
         baselines.load(name)
         yield Trial(fold, name, 0, Config(data=config(fold).data), (evaluation,), baseline=True)
-    methods = {preset: (preset, "", ()) for preset in options.presets}
+    methods: dict[str, tuple[str, tuple[str, ...]]] = {name: (name, ()) for name in options.presets}
     if options.memory:
         if has := Config.load(options.config, options.set).model.memory:
             raise ConfigError(
                 f"--memory adds memory to trainings without; leave it or model.memory={has} out"
             )
-        methods |= {f"{preset}-memory": (preset, preset, MEMORY) for preset in options.presets}
-    for method, (preset, init, more) in methods.items():
+        methods |= {f"{preset}-memory": (preset, MEMORY) for preset in options.presets}
+    for method, (preset, more) in methods.items():
         for seed, fold in product(range(options.seeds), folds):
             settings = config(fold, f"flow.preset={preset}", f"train.seed={seed}", *more)
             evaluations = tuple(_evaluations(evaluation, options, settings))
-            start = _name(fold, init, seed) if init else ""
-            yield Trial(fold, method, seed, settings, evaluations, init=start)
+            init = _name(fold, preset, seed) if more else ""
+            yield Trial(fold, method, seed, settings, evaluations, init=init)
     for method, fold in product(methods if options.ensemble else (), folds):
-        preset, _, more = methods[method]
+        preset, more = methods[method]
         settings = config(fold, f"flow.preset={preset}", *more)
         if options.seeds < 2 or settings.model.joint:
             raise ConfigError("--ensemble needs 2 seeds or more and model.joint=false")
@@ -302,9 +302,8 @@ def command_of(benchmark: Benchmark, plan: Plan, method: str, report: Mapping[st
     """The command that reproduces the row of a method and a report."""
     trials = [trial for trial in plan.trials if trial.method == method]
     first, folds = trials[0], dict.fromkeys(trial.fold for trial in trials)
-    preset = method.removesuffix("-ensemble")
-    has_memory = preset.endswith("-memory")
-    preset = preset.removesuffix("-memory")
+    own = method.removesuffix("-ensemble")
+    preset = own.removesuffix("-memory")
     words = ["python", f"examples/benchmarks/{benchmark.script}", plan.data]
     words += ["--folds", ",".join(folds)] if set(folds) != set(benchmark.windows) else []
     if first.baseline:
@@ -312,7 +311,7 @@ def command_of(benchmark: Benchmark, plan: Plan, method: str, report: Mapping[st
     else:
         seeds = len(first.members) or 1 + max(trial.seed for trial in trials)
         words += ["--seeds", str(seeds), "--presets", preset]
-        words += ["--memory"] if has_memory else []
+        words += ["--memory"] if own != preset else []
         words += ["--baselines", "", *(["--ensemble"] if first.members else [])]
         words += ["--steps", str(report["steps"])] if report["steps"] > 1 else []
     if report["selection"] != "plain":
